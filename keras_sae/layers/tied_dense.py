@@ -1,0 +1,105 @@
+import contextlib
+import contextvars
+
+import keras
+from keras import ops
+
+_encoding_layers = contextvars.ContextVar("encoding_layers", default=())
+
+
+@contextlib.contextmanager
+def tying_to(layers):
+    """While a decoder is made from its config, ties its layers to those of `layers` that have the recorded names.
+
+    A config describes `tied_to` by value, so that a decoder can be made from its config alone; whoever makes the encoder
+    too must say that its layers are the ones meant.
+    """
+    token = _encoding_layers.set(tuple(layers))
+    try:
+        yield
+    finally:
+        _encoding_layers.reset(token)
+
+
+@keras.saving.register_keras_serializable(package="keras_sae")
+class TiedDense(keras.layers.Layer):
+    """Decodes with the transposed kernel of an encoding `Dense` layer.
+
+        outputs = activation(inputs @ transpose(tied_to.kernel) + bias)
+
+    One kernel serves both directions: its gradient is the sum of the two, and only the bias is new. Tying keeps an L1
+    penalty honest, since a code cannot shrink while the decoder grows.
+
+    Args:
+        tied_to: A built `keras.layers.Dense`, or any layer with a `kernel` of shape `(inputs, units)`.
+        activation: Activation name or function. Defaults to none.
+        use_bias: Whether to add a bias.
+        bias_initializer: Initializer of the bias.
+
+    Input shape:
+        `(..., units)`, the width of the code that `tied_to` makes.
+
+    Output shape:
+        `(..., inputs)`, the width that `tied_to` reads.
+
+    Example:
+
+    >>> encode = keras.layers.Dense(2)
+    >>> encode.build((None, 4))
+    >>> TiedDense(encode)(np.ones((3, 2), "float32")).shape == (3, 4)
+    True
+    """
+
+    def __init__(self, tied_to, activation=None, use_bias=True, bias_initializer="zeros", **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(tied_to, keras.layers.Layer):
+            raise TypeError(
+                "`tied_to` is the encoding layer whose kernel is read, such as a keras.layers.Dense. "
+                f"Received: tied_to={tied_to!r} of type {type(tied_to).__name__}."
+            )
+        self.tied_to = tied_to
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+
+    def build(self, input_shape):
+        if not self.tied_to.built or getattr(self.tied_to, "kernel", None) is None or self.tied_to.kernel.ndim != 2:
+            raise ValueError(
+                "`tied_to` must be built and own a `kernel` of shape (inputs, units) before a TiedDense can read it. "
+                f"Received: tied_to={self.tied_to.name!r} of type {type(self.tied_to).__name__}, "
+                f"built={self.tied_to.built}. Call the encoding layer, or its `build`, first."
+            )
+        inputs, units = self.tied_to.kernel.shape
+        if input_shape[-1] != units:
+            raise ValueError(
+                "A TiedDense reads codes as wide as its encoding layer makes them. "
+                f"Received: input_shape={tuple(input_shape)}, and {self.tied_to.name!r} has {units} units."
+            )
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(inputs,), initializer=self.bias_initializer)
+
+    def call(self, inputs):
+        outputs = ops.matmul(inputs, ops.transpose(self.tied_to.kernel))
+        if self.use_bias:
+            outputs = ops.add(outputs, self.bias)
+        return self.activation(outputs)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.tied_to.kernel.shape[0])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "tied_to": keras.saving.serialize_keras_object(self.tied_to),
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        name = config["tied_to"]["config"]["name"]
+        known = [layer for layer in _encoding_layers.get() if layer.name == name]
+        config["tied_to"] = known[0] if known else keras.saving.deserialize_keras_object(config["tied_to"])
+        return cls(**config)

@@ -1,0 +1,90 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Two devices on one CPU, so that MirroredStrategy has two replicas. It must be said before TensorFlow starts.
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The root of the source checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def sample():
+    """`(images, labels)` of 256 training images of the shipped sample, as float32 in [0, 1]."""
+    from keras_sae.datasets import load_arrays
+
+    images, labels = load_arrays("fashion_mnist_sample", "train[:256]")
+    return images.astype("float32") / 255, labels
+
+
+@pytest.fixture(scope="session")
+def two_replicas():
+    """A MirroredStrategy of two replicas. One for all tests: TensorFlow mixes up the collectives of a second one."""
+    import tensorflow as tf
+
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+    assert len(devices) == 2
+    return tf.distribute.MirroredStrategy(devices)
+
+
+@pytest.fixture(scope="session")
+def tfds_data_dir():
+    """The folder of the whole MNIST and Fashion-MNIST, where there is one."""
+    folder = os.environ.get("TFDS_DATA_DIR")
+    if not folder or not (Path(folder) / "mnist").is_dir():
+        pytest.skip("needs the whole MNIST: set TFDS_DATA_DIR to a folder of TensorFlow Datasets that has it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def in_fresh_process(tmp_path_factory):
+    """Runs Python code in a new process, in a directory of its own, and returns what it printed."""
+
+    def run(code, *arguments, check=True, **environment):
+        completed = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path_factory.mktemp("process"),
+            env={**os.environ, **environment},
+            timeout=300,
+        )
+        if check:
+            assert completed.returncode == 0, completed.stderr[-3000:]
+            return completed.stdout
+        return completed
+
+    return run
+
+
+@pytest.fixture
+def codes():
+    """A batch of 16 codes of 12 units in (0, 1)."""
+    return np.random.default_rng(0).uniform(0.01, 0.9, (16, 12)).astype("float32")
