@@ -1,0 +1,120 @@
+import math
+import operator
+
+import keras
+
+from keras_sae.layers import TiedDense
+from keras_sae.models.sparse_autoencoder import SparseAutoencoder, append_selections
+from keras_sae.models.sparsity import resolve_activation, serialize_sparsity, split_sparsity
+
+
+@keras.saving.register_keras_serializable(package="keras_sae")
+class DenseAutoencoder(SparseAutoencoder):
+    """A sparse autoencoder of one hidden layer, the classical one.
+
+        code = select(activation(flatten(x) @ W + b))        reconstruction = output_activation(code @ V + c)
+
+    Args:
+        input_shape: Integer or tuple, the shape of one input. Anything but a vector is flattened and restored.
+        code_units: Integer, at least 1. Width of the code; more units than inputs make an overcomplete code, which needs a
+            mechanism.
+        sparsity: A selection layer, a penalty (any `keras.Regularizer`), a list of both, or their Keras configs. None
+            makes a plain autoencoder.
+        tied: Whether the decoder reads the transposed kernel of the encoder, `V = transpose(W)`.
+        activation: Activation of the code, before selections. Defaults to what the mechanism is defined for: "linear" for
+            `KSparse`, "sigmoid" or "tanh" for a KL penalty; otherwise "relu".
+        output_activation: Activation of the reconstruction. The default "linear" suits data of any range.
+        kernel_initializer: Initializer of the kernels.
+
+    Input shape:
+        `(batch, *input_shape)`, float. The pretrained models expect images in [0, 1].
+
+    Output shape:
+        The same. `encoder` gives codes of shape `(batch, code_units)`.
+
+    Example:
+
+    >>> model = DenseAutoencoder((28, 28, 1), code_units=100, sparsity=KSparse(k=10), tied=True)
+    >>> model.encoder.get_layer("code").output.shape
+    (None, 100)
+    >>> model.count_params() == 784 * 100 + 100 + 784 + 1        # one kernel, two biases, and the current k
+    True
+
+    References:
+        Ng, "Sparse autoencoder", CS294A lecture notes, 2011. Makhzani and Frey, "k-Sparse Autoencoders", 2013.
+    """
+
+    def __init__(
+        self,
+        input_shape,
+        code_units,
+        sparsity=None,
+        tied=False,
+        activation=None,
+        output_activation="linear",
+        kernel_initializer="glorot_uniform",
+        name=None,
+        dtype=None,
+        **kwargs,
+    ):
+        input_shape = _checked_shape(input_shape)
+        if isinstance(code_units, bool) or int(code_units) != code_units or code_units < 1:
+            raise ValueError(
+                f"`code_units` is the width of the code, an integer of at least 1. Received: code_units={code_units}."
+            )
+        selections, penalties = split_sparsity(sparsity)
+        activation = resolve_activation(activation, [*selections, *penalties])
+        output_activation = keras.activations.get(output_activation)
+        kernel_initializer = keras.initializers.get(kernel_initializer)
+        inputs_count = math.prod(input_shape)
+
+        inputs = keras.Input(input_shape, name="inputs")
+        flat = keras.layers.Flatten(name="flatten", dtype=dtype)(inputs) if len(input_shape) > 1 else inputs
+        encode = keras.layers.Dense(
+            code_units, activation=activation, kernel_initializer=kernel_initializer, name="encode", dtype=dtype
+        )
+        encoder = keras.Model(inputs, append_selections(encode(flat), selections), name="encoder")
+
+        codes = keras.Input((code_units,), name="codes", dtype=encoder.outputs[0].dtype)
+        if tied:
+            decode = TiedDense(encode, activation=output_activation, name="decode", dtype=dtype)
+        else:
+            decode = keras.layers.Dense(
+                inputs_count,
+                activation=output_activation,
+                # A copy: used twice, one initializer object would draw the same numbers.
+                kernel_initializer=keras.initializers.get(keras.initializers.serialize(kernel_initializer)),
+                name="decode",
+                dtype=dtype,
+            )
+        outputs = decode(codes)
+        if len(input_shape) > 1:
+            outputs = keras.layers.Reshape(input_shape, name="restore_shape", dtype=dtype)(outputs)
+        decoder = keras.Model(codes, outputs, name="decoder")
+
+        super().__init__(encoder, decoder, sparsity=penalties, name=name, **kwargs)
+        self.code_units = int(code_units)
+        self.tied = bool(tied)
+        self._arguments = {
+            "input_shape": input_shape,
+            "code_units": self.code_units,
+            "sparsity": serialize_sparsity(selections, penalties),
+            "tied": self.tied,
+            "activation": keras.activations.serialize(activation),
+            "output_activation": keras.activations.serialize(output_activation),
+            "kernel_initializer": keras.initializers.serialize(kernel_initializer),
+            "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
+        }
+
+    def get_config(self):
+        return {"name": self.name, "trainable": self.trainable, **self._arguments}
+
+
+def _checked_shape(input_shape):
+    shape = tuple(input_shape) if isinstance(input_shape, (list, tuple)) else (input_shape,)
+    if not shape or any(isinstance(size, bool) or not hasattr(size, "__index__") or size < 1 for size in shape):
+        raise ValueError(
+            "`input_shape` is the shape of one input without the batch axis, and a dense autoencoder must know every size "
+            f"in it. Received: input_shape={input_shape}. Give a tuple of positive integers such as (28, 28, 1)."
+        )
+    return tuple(map(operator.index, shape))

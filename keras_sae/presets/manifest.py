@@ -1,0 +1,75 @@
+"""`metadata.json`: what a preset is, and the SHA-256 of every file in it, itself included."""
+
+import hashlib
+import json
+from pathlib import Path
+
+METADATA = "metadata.json"
+FORMAT = 1
+
+_OWN_DIGEST = "metadata_sha256"
+_BLANK = "0" * 64
+
+
+def write_metadata(directory, metadata):
+    """Writes `metadata.json`, with the format and the SHA-256 of every other file of `directory`."""
+    directory = Path(directory)
+    files = {
+        path.relative_to(directory).as_posix(): _sha256(path.read_bytes())
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != METADATA
+    }
+    whole = {**metadata, "format": FORMAT, "files": files, _OWN_DIGEST: _BLANK}
+    blank = json.dumps(whole, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    # The digest of the file is taken with zeros in its own place, which has a fixed width.
+    (directory / METADATA).write_bytes(blank.replace(_BLANK, _sha256(blank.encode())).encode())
+
+
+def read_metadata(directory, verify=True):
+    """Reads `metadata.json`, after checking it and every file that it lists.
+
+    Args:
+        directory: The directory of a preset.
+        verify: Whether to check the files that it lists as well as `metadata.json` itself.
+
+    Raises:
+        ValueError: A file is missing or does not have the SHA-256 that was recorded, with its name, what was expected and
+            what was found; or the preset was written by a newer version of this package.
+    """
+    directory = Path(directory)
+    raw = (directory / METADATA).read_bytes()
+    try:
+        metadata = json.loads(raw)
+        digest, version, files = metadata[_OWN_DIGEST], metadata["format"], metadata["files"]
+        found = _sha256(raw.replace(digest.encode(), _BLANK.encode(), 1))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"The preset file {str(directory / METADATA)!r} is damaged: it cannot be read as the metadata of a preset "
+            f"({type(error).__name__}: {error}). Get the preset again."
+        ) from error
+    if found != digest:
+        raise ValueError(_damaged(directory / METADATA, digest, found))
+    if version != FORMAT:
+        raise ValueError(
+            f"The preset {str(directory)!r} is of format {version}, and this version of keras_sae reads format {FORMAT}. "
+            "Upgrade keras_sae."
+        )
+    for name, expected in files.items() if verify else ():
+        path = directory / name
+        if not path.is_file():
+            raise ValueError(f"The preset file {str(path)!r} is missing. Expected SHA-256: {expected}. Get the preset again.")
+        found = _sha256(path.read_bytes())
+        if found != expected:
+            raise ValueError(_damaged(path, expected, found))
+    return metadata
+
+
+def _sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def _damaged(path, expected, found):
+    return (
+        f"The preset file {str(path)!r} is damaged, or not the one that was published. Expected SHA-256: {expected}. "
+        f"Found: {found}. Get the preset again."
+    )

@@ -1,0 +1,99 @@
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_sae.presets.catalog import find
+from keras_sae.presets.manifest import METADATA, read_metadata, write_metadata
+from keras_sae.version import __version__
+
+CONFIG = "config.json"
+WEIGHTS = "model.weights.h5"
+REFERENCE = "reference.npz"
+
+
+def save(model, directory, metadata=None, examples=None, texts=None):
+    """Saves a model as a preset. See `keras_sae.models.SparseAutoencoder.save_to_preset`.
+
+    Args:
+        texts: Further files to write, a dictionary of name to text: the card.
+    """
+    directory = Path(directory).expanduser()
+    if directory.exists() and not (directory / METADATA).is_file() and (not directory.is_dir() or any(directory.iterdir())):
+        raise FileExistsError(
+            f"{str(directory)!r} exists and is not a preset, so it is not replaced. Choose a new directory, or empty this one."
+        )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as beside:
+        draft = Path(beside) / "new"
+        draft.mkdir()
+        config = keras.saving.serialize_keras_object(model)
+        config.pop("compile_config", None)  # a preset is a model to use; how it was trained is in the metadata
+        (draft / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        _save_weights(model, draft / WEIGHTS)
+        for name, text in (texts or {}).items():
+            (draft / name).write_text(text, encoding="utf-8")
+        if examples is not None:
+            examples = np.asarray(examples, "float32")
+            codes = _as_numpy(model.encoder(examples, training=False))
+            reconstructions = _as_numpy(model.decoder(codes, training=False))
+            np.savez_compressed(draft / REFERENCE, inputs=examples, codes=codes, reconstructions=reconstructions)
+        write_metadata(
+            draft,
+            {
+                **(metadata or {}),
+                "class_name": type(model).__name__,
+                "packages": {"keras_sae": __version__, "keras": keras.version(), "numpy": np.__version__},
+                "backend": keras.backend.backend(),
+                "parameters": int(sum(np.prod(weight.shape, dtype=int) for weight in model.trainable_weights)),
+            },
+        )
+        if directory.exists():
+            os.replace(directory, Path(beside) / "old")
+        os.replace(draft, directory)
+
+
+def load(preset, load_weights=True):
+    """Loads a model from a preset. See `keras_sae.models.SparseAutoencoder.from_preset`."""
+    directory = find(preset)
+    metadata = read_metadata(directory)
+    missing = [name for name in (CONFIG, WEIGHTS) if name not in metadata["files"]]
+    if missing:
+        raise ValueError(f"The preset {str(directory)!r} is incomplete: its metadata lists no {' and no '.join(missing)}.")
+    config = json.loads((directory / CONFIG).read_text())
+    try:
+        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    except (TypeError, ValueError, ImportError, AttributeError) as error:
+        raise ValueError(
+            f"The model of the preset {str(directory)!r} cannot be made from its {CONFIG}: {error}\n"
+            "Only classes of Keras and of keras_sae are made, and those that you registered with "
+            "`keras.saving.register_keras_serializable` before loading."
+        ) from error
+    if load_weights:
+        model.load_weights(directory / WEIGHTS)
+    return model
+
+
+def load_reference(preset):
+    """The stored examples of a preset: a dictionary of `inputs`, `codes` and `reconstructions`, or None."""
+    path = find(preset) / REFERENCE
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _save_weights(model, path):
+    # The optimizer's state belongs to a training run, not to a preset.
+    optimizer, model.optimizer = getattr(model, "optimizer", None), None
+    try:
+        model.save_weights(path)
+    finally:
+        model.optimizer = optimizer
+
+
+def _as_numpy(tensor):
+    return keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))
