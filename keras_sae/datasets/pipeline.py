@@ -1,0 +1,135 @@
+import numpy as np
+
+from keras_sae.datasets.catalog import find_builder
+
+# Data sets above this many bytes of pixels are neither cached nor shuffled whole: they would not fit into memory.
+_MEMORY = 2 * 1024**3
+
+
+def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
+    """Loads an image data set as a `tf.data.Dataset` of `(image, label)`.
+
+    The order of the pipeline is: decode, cache as uint8, shuffle, batch, scale, prefetch. Up to 2 GiB of pixels are
+    cached and shuffled whole; larger data sets are read from disk, and shuffled within a window of 2 GiB.
+
+    Args:
+        name: The TFDS name of an image data set, such as `"mnist"`, or `"fashion_mnist_sample"`: 2,000 training and 1,000
+            test images that this package ships.
+        split: A split as TFDS writes it: `"train"`, `"test"`, `"train[:10%]"`, `"train[:1000]+test"`.
+        data_dir: Folder of the TFDS data. Defaults to the environment variable `TFDS_DATA_DIR`, then to TFDS' own default.
+        batch_size: Integer, or None for single examples.
+        shuffle: Whether to shuffle, anew in each epoch. By default where `split` begins with `"train"`.
+        seed: Integer that fixes the order of shuffling.
+
+    Returns:
+        `tf.data.Dataset` of `(image, label)`: float32 of shape `(height, width, channels)` in [0, 1], and int64; with a
+        batch axis in front where `batch_size` is given. Data sets without labels give images alone.
+
+    Raises:
+        ValueError: The data set or split is unknown, or is no image data set.
+        FileNotFoundError: The data is not here and cannot be fetched. The message has the command to run.
+
+    Example:
+
+    >>> for images, labels in load("fashion_mnist_sample", "test[:32]", batch_size=32):
+    ...     print(images.shape, images.dtype.name, labels.dtype.name)
+    (32, 28, 28, 1) float32 int64
+    """
+    import tensorflow as tf
+
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, or None for single examples. Received: {batch_size}.")
+    if shuffle is None:
+        shuffle = str(split).startswith("train")
+    dataset, image, count = _read(name, split, data_dir)
+    if batch_size is not None and None in image.shape:
+        raise ValueError(
+            f"The images of {name!r} vary in size (shape {image.shape}), so they cannot be batched. Load them with "
+            "batch_size=None, then map a resize and batch."
+        )
+    bytes_each = int(np.prod([size or 1024 for size in image.shape])) * np.dtype(image.np_dtype).itemsize
+    window = max(1, min(count, _MEMORY // bytes_each))
+    if window == count:
+        dataset = dataset.cache()
+    if shuffle:
+        dataset = dataset.shuffle(window, seed=seed, reshuffle_each_iteration=True)
+    if batch_size is not None:
+        dataset = dataset.batch(batch_size)
+    scale = np.float32(np.iinfo(image.np_dtype).max) if np.issubdtype(image.np_dtype, np.integer) else np.float32(1)
+
+    def to_unit_range(pixels, *label):
+        pixels = tf.cast(pixels, tf.float32) / scale
+        return (pixels, *label) if label else pixels
+
+    return dataset.map(to_unit_range, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def load_arrays(name, split, data_dir=None):
+    """Loads a split of an image data set into memory.
+
+    Args:
+        name, split, data_dir: As in `load`.
+
+    Returns:
+        `(images, labels)`: uint8 of shape `(n, height, width, channels)` as stored, and int64 of shape `(n,)`. Divide by
+        255 before a model sees them.
+
+    Example:
+
+    >>> images, labels = load_arrays("fashion_mnist_sample", "test")
+    >>> images.shape, images.dtype.name, labels.shape
+    ((1000, 28, 28, 1), 'uint8', (1000,))
+    """
+    dataset, _, _ = _read(name, split, data_dir)
+    batches = list(dataset.batch(4096).as_numpy_iterator())
+    if not batches:
+        raise ValueError(f"The split {split!r} of {name!r} is empty.")
+    if not isinstance(batches[0], tuple):
+        return np.concatenate(batches), None
+    images, labels = zip(*batches, strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def epochs_from(images, batch_size, seed, first_epoch=0):
+    """Endless training batches of images held in memory, epoch after epoch, each shuffled by `(seed, epoch)`.
+
+    The order of an epoch depends on nothing that came before it, so a resumed run sees what it would have seen.
+
+    Args:
+        images: uint8 array of shape `(n, ...)`.
+        batch_size: Integer. The last batch of an epoch may be smaller.
+        seed: Integer.
+        first_epoch: The epoch to begin with.
+
+    Returns:
+        `tf.data.Dataset` of float32 batches in [0, 1].
+    """
+    import tensorflow as tf
+
+    images = tf.constant(images)
+
+    def one_epoch(epoch):
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=[seed, epoch])
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+
+    def gather(rows):
+        return tf.cast(tf.gather(images, rows), tf.float32) / np.float32(255)
+
+    return tf.data.Dataset.counter(first_epoch).flat_map(one_epoch).map(gather).prefetch(tf.data.AUTOTUNE)
+
+
+def _read(name, split, data_dir):
+    """The stored examples of a split: a dataset of (uint8 image, label), the image's TFDS feature, their number."""
+    builder = find_builder(name, data_dir)
+    features = builder.info.features
+    try:
+        count = builder.info.splits[split].num_examples
+        dataset = builder.as_dataset(split=split, shuffle_files=False)
+    except (ValueError, KeyError, AssertionError) as error:
+        raise ValueError(
+            f"{name!r} has no split {split!r}. Its splits are {list(builder.info.splits)}, and parts are written as in "
+            f"'train[:10%]' or 'train[:1000]'. TFDS says: {error}"
+        ) from error
+    wanted = ("image", "label") if "label" in features else ("image",)
+    dataset = dataset.map(lambda example: tuple(example[key] for key in wanted) if len(wanted) > 1 else example["image"])
+    return dataset, features["image"], count
