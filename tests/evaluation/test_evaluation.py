@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from keras_sae import evaluation
+from keras_sae.layers import KSparse
+from keras_sae.models import DenseAutoencoder
+from keras_sae.regularizers import ActivityKL
+
+
+def test_statistics_equal_those_computed_by_hand(sample):
+    images, _ = sample
+    model = DenseAutoencoder((28, 28, 1), 50, sparsity=KSparse(4, alpha=2))
+    codes = model.encoder.predict(images, verbose=0)
+    measured = evaluation.code_statistics(model, images, batch_size=100)
+    assert measured["l0"] == pytest.approx(np.count_nonzero(codes, axis=1).mean())
+    assert measured["mean_rate"] == pytest.approx(codes.mean(), rel=1e-4)
+    assert measured["dead_units"] == (codes == 0).all(axis=0).sum()
+    assert measured["units"] == 50
+    assert measured["active_above"] == 0
+    error = np.square(model.predict(images, verbose=0) - images).mean()
+    assert measured["reconstruction_error"] == pytest.approx(error, rel=1e-4)
+
+
+def test_units_that_are_never_zero_are_counted_above_a_tenth(sample):
+    images, _ = sample
+    model = DenseAutoencoder((28, 28, 1), 20, sparsity=ActivityKL())
+    codes = model.encoder.predict(images, verbose=0)
+    measured = evaluation.code_statistics(model, images)
+    assert measured["active_above"] == 0.1
+    assert measured["l0"] == pytest.approx((codes > 0.1).sum(axis=1).mean())
+
+
+def test_uint8_images_are_scaled(sample):
+    images, _ = sample
+    model = DenseAutoencoder((28, 28, 1), 20)
+    stored = np.rint(images[:10] * 255).astype("uint8")
+    np.testing.assert_allclose(evaluation.encode(model, stored), evaluation.encode(model, images[:10]), rtol=1e-6)
+
+
+def test_no_inputs_are_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        evaluation.code_statistics(DenseAutoencoder(4, 2), np.zeros((0, 4), "float32"))
+
+
+def blobs(rng, count, spread):
+    labels = rng.integers(0, 3, count)
+    return np.eye(3)[labels] + rng.normal(scale=spread, size=(count, 3)), labels
+
+
+def test_the_probe_separates_what_is_separable_and_guesses_what_is_not():
+    rng = np.random.default_rng(0)
+    easy, easy_test = blobs(rng, 600, 0.05), blobs(rng, 300, 0.05)
+    assert evaluation.probe(*easy, *easy_test)["error"] == 0.0
+    noise = rng.normal(size=(600, 3)), rng.integers(0, 3, 600)
+    error = evaluation.probe(*noise, rng.normal(size=(300, 3)), rng.integers(0, 3, 300))["error"]
+    assert 50 < error < 80
+
+
+def test_the_probe_does_not_depend_on_the_scale_of_codes():
+    rng = np.random.default_rng(0)
+    (x, y), (test_x, test_y) = blobs(rng, 600, 0.5), blobs(rng, 300, 0.5)
+    assert evaluation.probe(x, y, test_x, test_y) == evaluation.probe(1000 * x, y, 1000 * test_x, test_y)
+
+
+def test_the_probe_chooses_its_penalty_without_the_test_data():
+    rng = np.random.default_rng(0)
+    (x, y), (test_x, test_y) = blobs(rng, 300, 0.7), blobs(rng, 300, 0.7)
+    chosen = {evaluation.probe(x, y, test_x, labels)["C"] for labels in (test_y, rng.permutation(test_y))}
+    assert len(chosen) == 1
+
+
+def test_evaluate_puts_codes_beside_raw_pixels(sample):
+    images, labels = sample
+    model = DenseAutoencoder((28, 28, 1), 20, sparsity=KSparse(4))
+    said = []
+    result = evaluation.evaluate(model, (images[:200], labels[:200]), (images[200:], labels[200:]), report=said.append, C=[0.1])
+    assert result["probe_error"] > 0
+    assert result["probe_error_raw_pixels"] > 0
+    assert result["l0"] == 4
+    assert len(said) == 3
+    assert all(isinstance(value, (int, float)) for value in result.values())
+
+
+def test_raw_mnist_pixels_err_as_published(tfds_data_dir):
+    # 7.2 % with all 60,000 images (arXiv:1312.5663, table 1); a tenth of them is enough to see that the probe is right.
+    from keras_sae.datasets import load_arrays
+
+    (x, y), (test_x, test_y) = (load_arrays("mnist", split, tfds_data_dir) for split in ("train[:6000]", "test"))
+    assert 8 < evaluation.probe(x, y, test_x, test_y, validation=1000, C=[0.003, 0.01, 0.03])["error"] < 11
