@@ -1,0 +1,1 @@
+"""One TOML file per checkpoint: the only home of tuned hyper-parameters. `keras-sae train NAME` runs one."""

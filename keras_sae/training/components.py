@@ -1,0 +1,55 @@
+"""Objects named in a recipe: `{class = "KSparse", k = 25}` is `KSparse(k=25)`."""
+
+import difflib
+import inspect
+
+import keras
+
+from keras_sae import layers, models, regularizers
+
+_SOURCES = {
+    "model": [models],
+    "sparsity": [layers, regularizers, keras.regularizers],
+    "kernel_initializer": [keras.initializers],
+    "optimizer": [keras.optimizers],
+    "learning_rate": [keras.optimizers.schedules],
+}
+
+
+def make(role, description):
+    """Makes what a recipe describes.
+
+    Args:
+        role: The key under which it stands, which says where its class is looked up.
+        description: A dictionary with `class` and the arguments, some of which may be described in the same way; a list of
+            descriptions; or a plain value, which is returned as it is.
+
+    Raises:
+        ValueError: A class or an argument is unknown. The message lists names that look alike.
+    """
+    if isinstance(description, list) and role in _SOURCES:
+        return [make(role, item) for item in description]
+    if not isinstance(description, dict):
+        return description
+    if "class" not in description:
+        raise ValueError(f"`{role}` must name its `class`. Received: {description}.")
+    name = description["class"]
+    choices = {
+        public: value for source in _SOURCES.get(role, []) for public, value in vars(source).items() if inspect.isclass(value)
+    }
+    if name not in choices:
+        raise ValueError(f"Unknown class for `{role}`: {name!r}. {near(name, choices)}")
+    arguments = {key: make(key, value) for key, value in description.items() if key != "class"}
+    parameters = inspect.signature(choices[name].__init__).parameters
+    for key in arguments:
+        if key not in parameters:
+            raise ValueError(f"{name} takes no argument {key!r}. {near(key, [p for p in parameters if p != 'self'])}")
+    return choices[name](**arguments)
+
+
+def near(name, choices):
+    """A sentence that suggests what may have been meant."""
+    matches = difflib.get_close_matches(str(name), list(choices), n=3)
+    if matches:
+        return f"Did you mean {' or '.join(map(repr, matches))}?"
+    return f"Expected one of: {', '.join(sorted(map(str, choices)))}."
