@@ -1,0 +1,122 @@
+"""What holds of the package as a whole: its rooms, its surface, and what importing it costs."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import keras_sae
+
+PACKAGE = Path(keras_sae.__file__).parent
+
+# A room may import from those above it and from its own kind. Rooms in one row do not import each other, but for what
+# is listed in ALLOWED.
+ROWS = [
+    {"version", "replicas"},
+    {"layers", "regularizers", "metrics", "presets", "datasets"},
+    {"callbacks", "models"},
+    {"evaluation", "visualization", "serving"},
+    {"training"},
+    {"recipes"},
+    {"quickstart"},
+    {"cli"},
+]
+# Metrics read codes as penalties do.
+ALLOWED = {("metrics", "regularizers")}
+
+
+def modules():
+    return sorted(path for path in PACKAGE.rglob("*.py") if "pretrained" not in path.parts)
+
+
+def imports(path):
+    """Pairs (module, whether at the top level) of all that a file imports."""
+    tree = ast.parse(path.read_text())
+    top = set(map(id, tree.body))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.module == "keras_sae":
+                yield from ((f"keras_sae.{alias.name}", id(node) in top) for alias in node.names)
+            else:
+                yield node.module, id(node) in top
+
+
+def row_of(room):
+    return next((index for index, row in enumerate(ROWS) if room in row), None)
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_point_down(path):
+    room = room_of(path)
+    if room == "__init__":
+        return
+    assert row_of(room) is not None, f"the room {room!r} has no row"
+    for module, _ in imports(path):
+        parts = module.split(".")
+        if parts[0] != "keras_sae" or len(parts) == 1 or parts[1] in (room, "__version__"):
+            continue
+        assert row_of(parts[1]) < row_of(room) or (room, parts[1]) in ALLOWED, f"{room} imports {parts[1]}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_heavy_packages_are_imported_where_they_are_used(path):
+    for module, at_top in imports(path):
+        package = module.split(".")[0]
+        if package in {"tensorflow", "tensorflow_datasets", "matplotlib", "sklearn", "jax", "torch"}:
+            assert not at_top, f"{package} is imported at the top"
+        if package == "tensorflow":
+            assert room_of(path) in {"datasets", "serving", "replicas", "quickstart"}
+        assert not module.startswith("keras.src"), "Keras' inside is not ours"
+
+
+def test_modules_have_names_of_their_own_and_are_short():
+    for path in modules():
+        assert path.stem not in {"util", "utils", "helper", "helpers", "common", "misc"}
+        assert len(path.read_text().splitlines()) <= 300, path
+
+
+def test_the_public_surface_is_documented_and_listed():
+    for name in keras_sae.__all__:
+        assert hasattr(keras_sae, name)
+    for room in ("layers", "regularizers", "metrics", "callbacks", "models", "datasets", "evaluation", "serving", "training"):
+        package = getattr(keras_sae, room)
+        assert package.__doc__
+        for name in package.__all__:
+            member = getattr(package, name)
+            assert isinstance(member, str) or member.__doc__, f"{room}.{name} has no docstring"
+
+
+def test_classes_are_registered_under_the_package():
+    import keras
+
+    for room in ("layers", "regularizers", "metrics", "models"):
+        package = getattr(keras_sae, room)
+        for name in package.__all__:
+            if name != "ActivityPenalty":  # a base class, never an object
+                assert keras.saving.get_registered_object(f"keras_sae>{name}") is getattr(package, name)
+
+
+def test_importing_is_light(in_fresh_process):
+    # What keras_sae adds to keras, the best of three processes. Keras itself imports scikit-learn and matplotlib where they
+    # are installed.
+    code = """
+import time, sys
+import keras
+before = set(sys.modules)
+start = time.perf_counter()
+import keras_sae
+print(time.perf_counter() - start)
+heavy = {"tensorflow_datasets", "matplotlib", "sklearn"} & (set(sys.modules) - before)
+assert not heavy, heavy
+"""
+    assert min(float(in_fresh_process(code).split()[-1]) for _ in range(3)) < 0.05
+
+
+def test_nothing_is_printed_at_import(in_fresh_process):
+    assert in_fresh_process("import keras_sae") == ""

@@ -1,0 +1,161 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_sae import cli, presets
+
+COMMANDS = ["quickstart", "list", "info", "train", "evaluate", "export", "encode"]
+
+SMALL = """
+title = "A small recipe"
+epochs = 2
+batch_size = 64
+seed = 3
+data = { name = "fashion_mnist_sample", train = "train[:200]", test = "test[:100]" }
+model = { class = "DenseAutoencoder", code_units = 20, sparsity = { class = "ActivityKL" } }
+optimizer = { class = "Adam" }
+probe = { validation = 50, C = [0.1] }
+"""
+
+
+@pytest.fixture
+def small_recipe(tmp_path):
+    (tmp_path / "small.toml").write_text(SMALL)
+    return tmp_path / "small.toml"
+
+
+def run(capsys, *arguments):
+    status = cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_the_command_is_installed():
+    command = shutil.which("keras-sae", path=sysconfig.get_path("scripts"))
+    if command is None:
+        pytest.skip("the package is not installed in this environment")
+    printed = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
+    for name in COMMANDS:
+        assert re.search(rf"^ +{name}\b", printed, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(name, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([name, "--help"])
+    assert stopped.value.code == 0
+    assert len(capsys.readouterr().out) > 100
+
+
+def test_list_and_info(capsys):
+    status, printed, _ = run(capsys, "list")
+    assert status == 0
+    for name in presets.names():
+        assert name in printed
+        status, card, _ = run(capsys, "info", name)
+        assert status == 0
+        assert f"# {name}" in card
+    assert run(capsys, "list", "--markdown")[1].count("\n| [") == len(presets.names())
+
+
+def test_train_evaluate_export_encode(capsys, tmp_path, small_recipe):
+    status, printed, _ = run(capsys, "train", small_recipe, "--output", tmp_path / "run", "--set", "epochs=1")
+    assert status == 0
+    assert "# small" in printed
+    preset = tmp_path / "run" / "preset"
+    status, printed, _ = run(capsys, "evaluate", preset)
+    assert status == 0
+    assert "Every figure agrees" in printed
+    assert run(capsys, "export", preset, tmp_path / "served", "--model-version", 7)[0] == 0
+    assert (tmp_path / "served" / "7" / "saved_model.pb").is_file()
+    np.save(tmp_path / "images.npy", np.zeros((3, 28, 28, 1), "uint8"))
+    assert run(capsys, "encode", preset, tmp_path / "images.npy", tmp_path / "codes.npy")[0] == 0
+    assert np.load(tmp_path / "codes.npy").shape == (3, 20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "mnist_dens_ksparse"], "Did you mean 'mnist_dense_ksparse'"),
+        (["train", "mnist_dens_ksparse"], "'mnist_dense_ksparse'"),
+        (["train", "mnist_dense_ksparse", "--set", "epoch=3"], "'epochs'"),
+        (["evaluate", "nothing"], "no preset named"),
+        (["export", "nothing", "somewhere"], "no preset named"),
+        (["encode", "mnist_dense_ksparse", "missing.npy", "codes.npy"], "missing.npy"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, said = run(capsys, *arguments)
+    assert status == 2
+    assert message in said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_encode_refuses_other_shapes_and_existing_files(capsys, tmp_path):
+    np.save(tmp_path / "images.npy", np.zeros((3, 14, 14, 1), "uint8"))
+    status, _, said = run(capsys, "encode", "mnist_dense_ksparse", tmp_path / "images.npy", tmp_path / "codes.npy")
+    assert status == 2
+    assert "(3, 14, 14, 1)" in said
+    (tmp_path / "codes.npy").write_text("mine")
+    assert run(capsys, "encode", "mnist_dense_ksparse", tmp_path / "images.npy", tmp_path / "codes.npy")[0] == 2
+    assert (tmp_path / "codes.npy").read_text() == "mine"
+
+
+def test_a_card_that_lies_is_found_out(capsys, tmp_path, small_recipe):
+    run(capsys, "train", small_recipe, "--output", tmp_path / "run")
+    preset = tmp_path / "run" / "preset"
+    metadata = presets.read_metadata(preset)
+    metadata["metrics"]["l0"] += 3
+    presets.manifest.write_metadata(preset, metadata)
+    status, printed, _ = run(capsys, "evaluate", preset)
+    assert status == 1
+    assert "differs" in printed
+
+
+def test_ctrl_c_leaves_a_run_that_resumes(tmp_path, small_recipe):
+    output = tmp_path / "run"
+    command = [sys.executable, "-m", "keras_sae.cli", "train", str(small_recipe), "--output", str(output)]
+    process = subprocess.Popen(
+        [*command, "--set", "epochs=500"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (output / "checkpoint.keras").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"keras-sae train {small_recipe} --set epochs=500 --output {output} --resume" in printed
+    done = json.loads((output / "run.json").read_text())["epochs_done"]
+    resumed = subprocess.run([*command, "--resume", "--set", f"epochs={done + 1}"], capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    assert json.loads((output / "run.json").read_text())["epochs_done"] == done + 1
+
+
+def test_quickstart(capsys, tmp_path):
+    (tmp_path / "out" / "export" / "1").mkdir(parents=True)  # as an earlier quickstart leaves it
+    began = time.monotonic()
+    status, printed, _ = run(capsys, "quickstart", "--output", tmp_path / "out")
+    assert status == 0
+    assert time.monotonic() - began < 90
+    accuracies = dict(re.findall(r"(raw pixels|pretrained codes): ([0-9.]+) %", printed))
+    assert float(accuracies["pretrained codes"]) > 70
+    assert float(accuracies["raw pixels"]) > 70
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["export", "preset", "quickstart.png"]
+    assert (tmp_path / "out" / "quickstart.png").read_bytes().startswith(b"\x89PNG")
+    for path in re.findall(r"^   (\S*out/\S+)", printed, re.MULTILINE):
+        assert Path(path).exists()
+    from keras_sae.models import SparseAutoencoder
+
+    assert SparseAutoencoder.from_preset(tmp_path / "out" / "preset").encoder.output_shape == (None, 256)

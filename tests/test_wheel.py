@@ -1,0 +1,51 @@
+"""What is in the wheel, which is what users install."""
+
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from keras_sae import presets
+
+
+@pytest.fixture(scope="module")
+def wheel(root, tmp_path_factory):
+    target = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)]
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    return next(target.glob("*.whl"))
+
+
+def test_carries_presets_recipes_sample_and_licences(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    for preset in presets.names():
+        for file in ("config.json", "metadata.json", "model.weights.h5", "reference.npz", "README.md"):
+            assert f"keras_sae/pretrained/{preset}/{file}" in names
+    assert "keras_sae/recipes/mnist_dense_ksparse.toml" in names
+    assert any(name.startswith("keras_sae/datasets/fashion_mnist_sample/1.0.0/") for name in names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert any(name.endswith("fashion_mnist_sample.LICENSE") for name in names)
+    assert not [name for name in names if name.startswith(("tests", "notebooks", "benchmarks"))]
+    assert wheel.stat().st_size < 60e6
+
+
+def test_loads_a_preset_by_name_from_another_directory(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    code = (
+        "import keras_sae, numpy as np; from keras_sae.models import SparseAutoencoder; "
+        "print(keras_sae.__file__); "
+        "print(SparseAutoencoder.from_preset('mnist_dense_ksparse').encoder(np.zeros((2, 28, 28, 1))).shape)"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "elsewhere",
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert str(tmp_path / "installed") in printed
+    assert "(2, 1000)" in printed
