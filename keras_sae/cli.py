@@ -1,7 +1,6 @@
 """The command `keras-sae`: each subcommand is a call of the package."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -14,9 +13,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         return options.run(options) or 0
-    except (ValueError, TypeError, FileNotFoundError, FileExistsError, PermissionError, ImportError) as error:
-        if os.environ.get("KERAS_SAE_TRACEBACK"):
-            raise
+    except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"keras-sae {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -145,7 +142,7 @@ def _list(options):
 def _info(options):
     directory = presets.find(options.preset)
     metadata = presets.read_metadata(directory)
-    card = directory / "README.md"
+    card = directory / presets.CARD
     if card.is_file():
         print(card.read_text(encoding="utf-8"))
     else:

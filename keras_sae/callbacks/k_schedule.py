@@ -33,8 +33,8 @@ class KSchedule(keras.callbacks.Callback):
     def __init__(self, start, steps):
         super().__init__()
         for name, value in (("start", start), ("steps", steps)):
-            if isinstance(value, bool) or int(value) != value or value < 1:
-                raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value}.")
+            if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+                raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}.")
         self.start = int(start)
         self.steps = int(steps)
 

@@ -78,8 +78,8 @@ class KSparse(keras.layers.Layer):
 
     def __init__(self, k, alpha=1.0, select_by="value", **kwargs):
         super().__init__(**kwargs)
-        if isinstance(k, bool) or int(k) != k or k < 1:
-            raise ValueError(f"`k` counts the units kept active and must be an integer of at least 1. Received: k={k}.")
+        if isinstance(k, bool) or not hasattr(k, "__index__") or k < 1:
+            raise ValueError(f"`k` counts the units kept active and must be an integer of at least 1. Received: k={k!r}.")
         if not (math.isfinite(alpha) and alpha >= 1):
             raise ValueError(
                 "`alpha` is the number of units kept at inference divided by `k`, and must be at least 1. "

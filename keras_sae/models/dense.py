@@ -58,9 +58,9 @@ class DenseAutoencoder(SparseAutoencoder):
         **kwargs,
     ):
         input_shape = _checked_shape(input_shape)
-        if isinstance(code_units, bool) or int(code_units) != code_units or code_units < 1:
+        if isinstance(code_units, bool) or not hasattr(code_units, "__index__") or code_units < 1:
             raise ValueError(
-                f"`code_units` is the width of the code, an integer of at least 1. Received: code_units={code_units}."
+                f"`code_units` is the width of the code, an integer of at least 1. Received: code_units={code_units!r}."
             )
         selections, penalties = split_sparsity(sparsity)
         activation = resolve_activation(activation, [*selections, *penalties])
@@ -93,7 +93,7 @@ class DenseAutoencoder(SparseAutoencoder):
         decoder = keras.Model(codes, outputs, name="decoder")
 
         super().__init__(encoder, decoder, sparsity=penalties, name=name, **kwargs)
-        self.code_units = int(code_units)
+        self.code_units = operator.index(code_units)
         self.tied = bool(tied)
         self._arguments = {
             "input_shape": input_shape,
@@ -115,6 +115,6 @@ def _checked_shape(input_shape):
     if not shape or any(isinstance(size, bool) or not hasattr(size, "__index__") or size < 1 for size in shape):
         raise ValueError(
             "`input_shape` is the shape of one input without the batch axis, and a dense autoencoder must know every size "
-            f"in it. Received: input_shape={input_shape}. Give a tuple of positive integers such as (28, 28, 1)."
+            f"in it. Received: input_shape={input_shape!r}. Give a tuple of positive integers such as (28, 28, 1)."
         )
     return tuple(map(operator.index, shape))

@@ -2,6 +2,6 @@
 
 from keras_sae.presets.catalog import find, names
 from keras_sae.presets.manifest import read_metadata
-from keras_sae.presets.storage import load, save
+from keras_sae.presets.storage import CARD, load, load_reference, save
 
-__all__ = ["find", "load", "names", "read_metadata", "save"]
+__all__ = ["CARD", "find", "load", "load_reference", "names", "read_metadata", "save"]

@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import tempfile
@@ -13,13 +14,14 @@ from keras_sae.version import __version__
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 REFERENCE = "reference.npz"
+CARD = "README.md"
 
 
-def save(model, directory, metadata=None, examples=None, texts=None):
+def save(model, directory, metadata=None, examples=None, card=None):
     """Saves a model as a preset. See `keras_sae.models.SparseAutoencoder.save_to_preset`.
 
     Args:
-        texts: Further files to write, a dictionary of name to text: the card.
+        card: Function from the metadata to the text of the card, `README.md`.
     """
     directory = Path(directory).expanduser()
     if directory.exists() and not (directory / METADATA).is_file() and (not directory.is_dir() or any(directory.iterdir())):
@@ -34,23 +36,15 @@ def save(model, directory, metadata=None, examples=None, texts=None):
         config.pop("compile_config", None)  # a preset is a model to use; how it was trained is in the metadata
         (draft / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
         _save_weights(model, draft / WEIGHTS)
-        for name, text in (texts or {}).items():
-            (draft / name).write_text(text, encoding="utf-8")
         if examples is not None:
             examples = np.asarray(examples, "float32")
             codes = _as_numpy(model.encoder(examples, training=False))
             reconstructions = _as_numpy(model.decoder(codes, training=False))
             np.savez_compressed(draft / REFERENCE, inputs=examples, codes=codes, reconstructions=reconstructions)
-        write_metadata(
-            draft,
-            {
-                **(metadata or {}),
-                "class_name": type(model).__name__,
-                "packages": {"keras_sae": __version__, "keras": keras.version(), "numpy": np.__version__},
-                "backend": keras.backend.backend(),
-                "parameters": int(sum(np.prod(weight.shape, dtype=int) for weight in model.trainable_weights)),
-            },
-        )
+        metadata = {**(metadata or {}), **_description(model)}
+        if card is not None:
+            (draft / CARD).write_text(card(metadata), encoding="utf-8")
+        write_metadata(draft, metadata)
         if directory.exists():
             os.replace(directory, Path(beside) / "old")
         os.replace(draft, directory)
@@ -84,6 +78,23 @@ def load_reference(preset):
         return None
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def _description(model):
+    """What the metadata says of any model."""
+    backend = keras.backend.backend()
+    return {
+        "class_name": type(model).__name__,
+        "parameters": int(sum(np.prod(weight.shape, dtype=int) for weight in model.trainable_weights)),
+        "input_shape": list(model.encoder.inputs[0].shape[1:]),
+        "code_shape": list(model.encoder.outputs[0].shape[1:]),
+        "packages": {
+            "keras_sae": __version__,
+            "keras": keras.version(),
+            "numpy": np.__version__,
+            backend: importlib.import_module(backend).__version__,
+        },
+    }
 
 
 def _save_weights(model, path):

@@ -2,8 +2,8 @@ def render(metadata):
     """The card of a preset, in Markdown, from its metadata alone.
 
     Args:
-        metadata: What `publish` records: `name`, `title`, `recipe`, `data`, `metrics`, `hardware`, `seconds`,
-            `architecture`, `versions`.
+        metadata: What `publish` records: `name`, `title`, `recipe`, `data`, `metrics`, `hardware`, `seconds`;
+            and what `presets.save` adds to these.
     """
     name, recipe, metrics, data = (metadata[key] for key in ("name", "recipe", "metrics", "data"))
     active = "not zero" if metrics["active_above"] == 0 else f"above {metrics['active_above']}"
@@ -27,8 +27,7 @@ def render(metadata):
         "from keras_sae.models import SparseAutoencoder",
         "",
         f'encoder = SparseAutoencoder.from_preset("{name}").encoder',
-        "codes = encoder.predict(images)"
-        f"  # {_shape(metadata['architecture']['input'])} in [0, 1] to {_shape(metadata['architecture']['code'])}",
+        f"codes = encoder.predict(images)  # {_shape(metadata['input_shape'])} in [0, 1] to {_shape(metadata['code_shape'])}",
         "```",
         "",
         "## Measured",
@@ -59,11 +58,11 @@ def render(metadata):
         "",
         f"- Data: `{data['name']}` through TensorFlow Datasets, {data['train_examples']:,} images of split "
         f"`{data['train']}`. Licence: {data['licence']}.",
-        f"- Model: {metadata['architecture']['class_name']}, {metadata['architecture']['parameters']:,} parameters.",
+        f"- Model: {metadata['class_name']}, {metadata['parameters']:,} parameters.",
         f"- Source: {recipe['source']}." if recipe.get("source") else "- Source: none.",
         f"- Training: {recipe['epochs']} epochs, batches of {recipe['batch_size']}, "
         f"{recipe['optimizer']['class']}; {metadata['seconds'] / 60:.0f} minutes on {metadata['hardware']}.",
-        f"- Versions: {', '.join(f'{package} {version}' for package, version in sorted(metadata['versions'].items()))}.",
+        f"- Versions: {', '.join(f'{package} {version}' for package, version in sorted(metadata['packages'].items()))}.",
         "",
         "Made again by:",
         "",

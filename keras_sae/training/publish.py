@@ -49,13 +49,6 @@ def publish(output, data_dir=None, report=None):
             "test_sha256": checksum(*test_data),
         },
         "metrics": metrics,
-        "architecture": {
-            "class_name": type(model).__name__,
-            "input": list(model.input_shape[1:]),
-            "code": list(model.encoder.output_shape[1:]),
-            "parameters": int(sum(np.prod(weight.shape, dtype=int) for weight in model.trainable_weights)),
-        },
-        "versions": {"keras": keras.version(), "numpy": np.__version__, **_backend_version()},
         "hardware": _hardware(),
         "seconds": round(run["seconds"]),
     }
@@ -65,7 +58,7 @@ def publish(output, data_dir=None, report=None):
         directory,
         metadata=metadata,
         examples=test_data[0][:8].astype("float32") / np.float32(255),
-        texts={"README.md": render(metadata)},
+        card=render,
     )
     return directory
 
@@ -80,12 +73,6 @@ def checksum(images, labels):
     digest = hashlib.sha256(np.ascontiguousarray(images))
     digest.update(np.ascontiguousarray(labels, dtype="<i8"))
     return digest.hexdigest()
-
-
-def _backend_version():
-    backend = keras.backend.backend()
-    module = __import__(backend)
-    return {backend: getattr(module, "__version__", "unknown")}
 
 
 def _hardware():

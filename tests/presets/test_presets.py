@@ -8,7 +8,6 @@ import pytest
 from keras_sae import presets
 from keras_sae.layers import KSparse
 from keras_sae.models import DenseAutoencoder, SparseAutoencoder
-from keras_sae.presets.storage import load_reference
 from keras_sae.regularizers import ActivityKL
 
 X = np.random.default_rng(0).uniform(size=(8, 12)).astype("float32")
@@ -44,10 +43,10 @@ def test_without_weights_the_model_is_fresh(saved):
 
 def test_reference_holds_inputs_codes_and_reconstructions(saved):
     model, directory = saved
-    reference = load_reference(directory)
+    reference = presets.load_reference(directory)
     np.testing.assert_array_equal(reference["inputs"], X)
-    np.testing.assert_allclose(reference["codes"], model.encoder(X), rtol=1e-6)
-    np.testing.assert_allclose(reference["reconstructions"], model(X), rtol=1e-6)
+    np.testing.assert_allclose(reference["codes"], model.encoder.predict(X, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(reference["reconstructions"], model.predict(X, verbose=0), atol=1e-6)
 
 
 def test_loads_in_a_fresh_process(saved, in_fresh_process):
@@ -57,7 +56,7 @@ def test_loads_in_a_fresh_process(saved, in_fresh_process):
 import sys, numpy as np
 from keras_sae.models import SparseAutoencoder
 stored = np.load(sys.argv[1] + "/reference.npz")
-codes = SparseAutoencoder.from_preset(sys.argv[1]).encoder(stored["inputs"])
+codes = SparseAutoencoder.from_preset(sys.argv[1]).encoder.predict(stored["inputs"], verbose=0)
 np.testing.assert_allclose(codes, stored["codes"], atol=1e-6)
 """,
         directory,
@@ -196,10 +195,10 @@ def test_shipped_presets_match_their_reference_and_their_metadata():
     assert {"mnist_dense_ksparse", "fashion_mnist_dense_kl"} <= set(presets.names())
     for name in presets.names():
         model = SparseAutoencoder.from_preset(name)
-        reference = load_reference(name)
+        reference = presets.load_reference(name)
         assert len(reference["inputs"]) == 8
-        np.testing.assert_allclose(model.encoder(reference["inputs"]), reference["codes"], atol=1e-5)
-        np.testing.assert_allclose(model(reference["inputs"]), reference["reconstructions"], atol=1e-5)
+        np.testing.assert_allclose(model.encoder.predict(reference["inputs"], verbose=0), reference["codes"], atol=1e-5)
+        np.testing.assert_allclose(model.predict(reference["inputs"], verbose=0), reference["reconstructions"], atol=1e-5)
         metadata = presets.read_metadata(presets.find(name))
         assert metadata["name"] == name
         assert metadata["recipe"]["data"]["licence"]
