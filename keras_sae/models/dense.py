@@ -62,6 +62,7 @@ class DenseAutoencoder(SparseAutoencoder):
             raise ValueError(
                 f"`code_units` is the width of the code, an integer of at least 1. Received: code_units={code_units!r}."
             )
+        code_units = operator.index(code_units)
         selections, penalties = split_sparsity(sparsity)
         activation = resolve_activation(activation, [*selections, *penalties])
         output_activation = keras.activations.get(output_activation)
@@ -93,21 +94,23 @@ class DenseAutoencoder(SparseAutoencoder):
         decoder = keras.Model(codes, outputs, name="decoder")
 
         super().__init__(encoder, decoder, sparsity=penalties, name=name, **kwargs)
-        self.code_units = operator.index(code_units)
-        self.tied = bool(tied)
-        self._arguments = {
-            "input_shape": input_shape,
-            "code_units": self.code_units,
-            "sparsity": serialize_sparsity(selections, penalties),
-            "tied": self.tied,
-            "activation": keras.activations.serialize(activation),
-            "output_activation": keras.activations.serialize(output_activation),
-            "kernel_initializer": keras.initializers.serialize(kernel_initializer),
-            "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
-        }
 
     def get_config(self):
-        return {"name": self.name, "trainable": self.trainable, **self._arguments}
+        # Read off the model rather than kept: while Keras loads a model, configs made then would carry marks of that load.
+        encode, decode = self.encoder.get_layer("encode"), self.decoder.get_layer("decode")
+        selections = self.encoder.layers[self.encoder.layers.index(encode) + 1 : -1]  # between it and "code"
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "input_shape": self.encoder.inputs[0].shape[1:],
+            "code_units": encode.units,
+            "sparsity": serialize_sparsity(selections, self.penalties),
+            "tied": isinstance(decode, TiedDense),
+            "activation": keras.activations.serialize(encode.activation),
+            "output_activation": keras.activations.serialize(decode.activation),
+            "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
+            "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
+        }
 
 
 def _checked_shape(input_shape):

@@ -34,6 +34,15 @@ def test_round_trip(saved):
     ]
 
 
+def test_a_preset_of_a_loaded_model_is_byte_equal(tmp_path):
+    model = DenseAutoencoder(12, 6, sparsity=[KSparse(2), keras.regularizers.L1(0.1)])
+    model.save(tmp_path / "model.keras")
+    for name, each in (("made", model), ("loaded", keras.models.load_model(tmp_path / "model.keras"))):
+        each.save_to_preset(tmp_path / name)
+    for file in ("config.json", "model.weights.h5"):
+        assert (tmp_path / "made" / file).read_bytes() == (tmp_path / "loaded" / file).read_bytes()
+
+
 def test_without_weights_the_model_is_fresh(saved):
     model, directory = saved
     again = DenseAutoencoder.from_preset(directory, load_weights=False)
