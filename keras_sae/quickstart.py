@@ -41,7 +41,9 @@ def quickstart(output="keras_sae_quickstart"):
         ("raw pixels", train_x, test_x),
         ("pretrained codes", train_codes, test_codes),
     ):
-        result = evaluation.probe(train_features, train_labels, test_features, test_labels, validation=500)
+        result = evaluation.probe(
+            train_features, train_labels, test_features, test_labels, validation=500, C=(0.01, 0.1), iterations=80
+        )
         print(f"   {name:>16}: {100 - result['error']:.1f} % of the test images right")
 
     print("\n2. A sparse autoencoder of one's own: 256 units, 16 of them active at a time")

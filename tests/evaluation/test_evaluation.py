@@ -69,6 +69,21 @@ def test_the_probe_chooses_its_penalty_without_the_test_data():
     assert len(chosen) == 1
 
 
+def test_the_probe_chooses_on_rows_that_its_candidates_were_not_fitted_to(monkeypatch):
+    from sklearn.linear_model import LogisticRegression
+
+    fitted, fit = [], LogisticRegression.fit
+
+    def watched(self, x, y):
+        fitted.append((self.C, len(x)))
+        return fit(self, x, y)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    rng = np.random.default_rng(0)
+    chosen = evaluation.probe(*blobs(rng, 300, 0.7), *blobs(rng, 100, 0.7), validation=80, C=[0.1, 10.0])["C"]
+    assert fitted == [(0.1, 220), (10.0, 220), (chosen, 300)]
+
+
 def test_evaluate_puts_codes_beside_raw_pixels(sample):
     images, labels = sample
     model = DenseAutoencoder((28, 28, 1), 20, sparsity=KSparse(4))
