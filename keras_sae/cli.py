@@ -13,7 +13,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         return options.run(options) or 0
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
         print(f"keras-sae {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

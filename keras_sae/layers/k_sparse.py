@@ -1,4 +1,5 @@
 import math
+import numbers
 
 import keras
 from keras import ops
@@ -80,10 +81,10 @@ class KSparse(keras.layers.Layer):
         super().__init__(**kwargs)
         if isinstance(k, bool) or not hasattr(k, "__index__") or k < 1:
             raise ValueError(f"`k` counts the units kept active and must be an integer of at least 1. Received: k={k!r}.")
-        if not (math.isfinite(alpha) and alpha >= 1):
+        if not (isinstance(alpha, numbers.Real) and math.isfinite(alpha) and alpha >= 1):
             raise ValueError(
                 "`alpha` is the number of units kept at inference divided by `k`, and must be at least 1. "
-                f"Received: alpha={alpha}."
+                f"Received: alpha={alpha!r}."
             )
         if select_by not in ("value", "magnitude"):
             raise ValueError(f'`select_by` must be "value" or "magnitude". Received: select_by={select_by!r}.')

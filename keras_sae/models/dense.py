@@ -25,6 +25,7 @@ class DenseAutoencoder(SparseAutoencoder):
             `KSparse`, "sigmoid" or "tanh" for a KL penalty; otherwise "relu".
         output_activation: Activation of the reconstruction. The default "linear" suits data of any range.
         kernel_initializer: Initializer of the kernels.
+        dtype: Dtype policy of the layers made here, such as "mixed_float16". Selections keep the one they were made with.
 
     Input shape:
         `(batch, *input_shape)`, float. The pretrained models expect images in [0, 1].

@@ -1,4 +1,5 @@
 import math
+import numbers
 
 import keras
 from keras import ops
@@ -65,13 +66,13 @@ class ActivityKL(ActivityPenalty):
                 f"Received: activation_range={activation_range!r}."
             )
         lowest = 0 if activation_range == "sigmoid" else -1
-        if not lowest < target < 1:
+        if not (isinstance(target, numbers.Real) and lowest < target < 1):
             raise ValueError(
                 f"`target` is the mean activation to aim for and must lie in ({lowest}, 1), the ends excluded, for "
-                f"activation_range={activation_range!r}. Received: target={target}."
+                f"activation_range={activation_range!r}. Received: target={target!r}."
             )
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"`weight` must be a finite number of at least 0. Received: weight={weight}.")
+        if not (isinstance(weight, numbers.Real) and math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"`weight` must be a finite number of at least 0. Received: weight={weight!r}.")
         if sparsity not in ("lifetime", "population"):
             raise ValueError(
                 '`sparsity` must be "lifetime" (the mean of each unit over positions) or "population" (the mean of each '

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -32,6 +33,7 @@ def train(recipe, output, data_dir=None, resume=False, verbose="auto"):
     Raises:
         FileExistsError: There is a run in `output` already and `resume` was not asked for.
         ValueError: The run in `output` is of another recipe.
+        FloatingPointError: The loss became NaN or infinite. The last good checkpoint stays.
     """
     output = Path(output)
     checkpoint = output / CHECKPOINT
@@ -83,6 +85,11 @@ class _Checkpoint(keras.callbacks.Callback):
         self._began = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise FloatingPointError(
+                f"The loss became {logs['loss']} in epoch {epoch + 1}. The checkpoint of the epoch before is kept. Lower the "
+                "learning rate, or clip gradients (clipnorm = 1.0 in the recipe's optimizer)."
+            )
         beside = self.output / f".{CHECKPOINT}.{os.getpid()}.keras"
         try:
             self.model.save(beside)

@@ -131,7 +131,16 @@ def test_k_above_the_units_is_refused_at_build_with_both_numbers():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"k": 0}, {"k": 2.5}, {"k": True}, {"k": 3, "alpha": 0.5}, {"k": 3, "alpha": float("nan")}, {"k": 3, "select_by": "size"}],
+    [
+        {"k": 0},
+        {"k": 2.5},
+        {"k": True},
+        {"k": "3"},
+        {"k": 3, "alpha": "2"},
+        {"k": 3, "alpha": 0.5},
+        {"k": 3, "alpha": float("nan")},
+        {"k": 3, "select_by": "size"},
+    ],
 )
 def test_bad_arguments_are_refused_at_construction(arguments):
     with pytest.raises(ValueError, match="Received"):

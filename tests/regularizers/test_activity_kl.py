@@ -89,6 +89,8 @@ def test_rates_out_of_range_and_nan_do_not_hide():
         {"target": -0.5},
         {"target": -1.0, "activation_range": "tanh"},
         {"target": float("nan")},
+        {"target": "0.1"},
+        {"weight": None},
         {"weight": -1.0},
         {"weight": float("inf")},
         {"sparsity": "lifelong"},

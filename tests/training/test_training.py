@@ -177,10 +177,23 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_good_one(recipe_fil
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoint.keras", "history.csv", "run.json"]
 
 
-def test_nan_stops_a_run(recipe_file, tmp_path):
-    recipe = load_recipe(recipe_file, ["optimizer.learning_rate=1e30", "epochs=50"])
-    train(recipe, tmp_path / "run", verbose=0)
-    with pytest.raises(ValueError, match="of 50 epochs"):
+def test_a_loss_that_is_not_finite_ends_a_run_and_keeps_the_last_good_checkpoint(recipe_file, tmp_path):
+    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
+    model = keras.models.load_model(tmp_path / "run" / "checkpoint.keras")
+    model.set_weights([np.full_like(weight, np.inf) if weight.ndim == 2 else weight for weight in model.get_weights()])
+    model.save(tmp_path / "run" / "checkpoint.keras")
+    before = (tmp_path / "run" / "checkpoint.keras").read_bytes()
+    with pytest.raises(FloatingPointError, match=r"epoch 2.*is kept"):
+        train(load_recipe(recipe_file), tmp_path / "run", resume=True, verbose=0)
+    assert (tmp_path / "run" / "checkpoint.keras").read_bytes() == before
+
+
+def test_an_unfinished_run_is_not_published(recipe_file, tmp_path):
+    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    record["recipe"]["epochs"] = 4
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="1 of 4 epochs"):
         publish(tmp_path / "run")
 
 
