@@ -126,7 +126,12 @@ def test_a_card_that_lies_is_found_out(capsys, tmp_path, small_recipe):
 
 def test_ctrl_c_leaves_a_run_that_resumes(tmp_path, small_recipe):
     output = tmp_path / "run"
-    command = [sys.executable, "-m", "keras_sae.cli", "train", str(small_recipe), "--output", str(output)]
+    # A process started in the background of a shell ignores Ctrl-C; as if it were in the foreground:
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from keras_sae.cli import main; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", code, "train", str(small_recipe), "--output", str(output)]
     process = subprocess.Popen(
         [*command, "--set", "epochs=500"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
     )
