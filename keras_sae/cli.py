@@ -55,7 +55,7 @@ def _parser():
     listing.add_argument("--markdown", action="store_true", help="as the table of the README")
 
     info = command("info", _info, "show the card of a pretrained model")
-    info.add_argument("preset", metavar="PRESET", help="a name that `keras-sae list` shows, or a directory")
+    _add_preset(info)
 
     train = command(
         "train",
@@ -83,7 +83,7 @@ def _parser():
         "measure a pretrained model again and compare with its card",
         "Exits with status 1 where a figure differs from the card's.",
     )
-    evaluate.add_argument("preset", metavar="PRESET", help="a name that `keras-sae list` shows, or a directory")
+    _add_preset(evaluate)
     _add_data_dir(evaluate)
 
     export = command(
@@ -92,7 +92,7 @@ def _parser():
         "export a pretrained model as a SavedModel for TF Serving",
         "Writes DIR/VERSION with the endpoints serving_default (= encode), encode, decode and reconstruct.",
     )
-    export.add_argument("preset", metavar="PRESET", help="a name that `keras-sae list` shows, or a directory")
+    _add_preset(export)
     export.add_argument("directory", metavar="DIR", help="folder of the model, TF Serving's model_base_path")
     export.add_argument("--model-version", type=int, default=1, metavar="N", help="version to write (default: %(default)s)")
 
@@ -102,10 +102,14 @@ def _parser():
         "encode images in a .npy file",
         "Images are uint8, or floats in [0, 1]; the codes are float32.",
     )
-    encode.add_argument("preset", metavar="PRESET", help="a name that `keras-sae list` shows, or a directory")
+    _add_preset(encode)
     encode.add_argument("images", metavar="IMAGES.npy", help="array of shape (n, height, width, channels)")
     encode.add_argument("codes", metavar="CODES.npy", help="where to write the codes; an existing file is not overwritten")
     return parser
+
+
+def _add_preset(parser):
+    parser.add_argument("preset", metavar="PRESET", help="a name that `keras-sae list` shows, or a directory")
 
 
 def _add_data_dir(parser):
