@@ -45,9 +45,15 @@ def save(model, directory, metadata=None, examples=None, card=None):
         if card is not None:
             (draft / CARD).write_text(card(metadata), encoding="utf-8")
         write_metadata(draft, metadata)
+        earlier = Path(beside) / "earlier"
         if directory.exists():
-            os.replace(directory, Path(beside) / "old")
-        os.replace(draft, directory)
+            os.replace(directory, earlier)
+        try:
+            os.replace(draft, directory)
+        except OSError:
+            if earlier.exists():  # else it would go with the temporary directory
+                os.replace(earlier, directory)
+            raise
 
 
 def load(preset, load_weights=True):

@@ -187,6 +187,25 @@ def test_a_save_that_fails_leaves_the_earlier_preset(saved, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["preset"]
 
 
+def test_a_move_that_fails_puts_the_earlier_preset_back(saved, tmp_path, monkeypatch):
+    import os
+
+    model, directory = saved
+    replace = os.replace
+
+    def failing(source, target):
+        if str(source).endswith("new"):
+            raise OSError("No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("os.replace", failing)
+        with pytest.raises(OSError, match="No space"):
+            DenseAutoencoder(12, 5).save_to_preset(directory)
+    np.testing.assert_array_equal(SparseAutoencoder.from_preset(directory).predict(X, verbose=0), model.predict(X, verbose=0))
+    assert [path.name for path in tmp_path.iterdir()] == ["preset"]
+
+
 def test_the_state_of_training_stays_out_of_a_preset(tmp_path):
     plain, trained = (DenseAutoencoder(12, 6, sparsity=ActivityKL(0.1)) for _ in range(2))
     trained.compile("adam", "mse")
