@@ -37,3 +37,23 @@ def sum_over_replicas(tensor):
     import tensorflow as tf
 
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tensor)
+
+
+def gather_over_replicas(tensor):
+    """Concatenates `tensor` of all replicas along its first axis, in the order of the replicas. No gradient flows through.
+
+    Every replica must call it; the first axis may differ between them. Outside a strategy it is `tensor` itself.
+
+    Returns:
+        The gathered tensor, and the index in it of this replica's first row.
+    """
+    context = _replica_context()
+    if context is None:
+        return tensor, 0
+    import tensorflow as tf
+
+    # Whole tensors and their sizes travel apart, because sizes are integers and may differ.
+    rows = context.all_gather(tf.shape(tensor)[:1], axis=0)  # (replicas,)
+    gathered = context.all_gather(tf.stop_gradient(tensor), axis=0)
+    gathered = tf.ensure_shape(gathered, [None, *tensor.shape[1:]])  # which gathering forgets
+    return gathered, tf.cumsum(rows, exclusive=True)[context.replica_id_in_sync_group]

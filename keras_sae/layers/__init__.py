@@ -1,6 +1,9 @@
 """Layers that Keras lacks: selections, which zero entries of a code, and tied weights."""
 
+from keras_sae.layers.batch_k_sparse import BatchKSparse
 from keras_sae.layers.k_sparse import KSparse
+from keras_sae.layers.tied_conv_transpose import TiedConvTranspose
 from keras_sae.layers.tied_dense import TiedDense
+from keras_sae.layers.winner_take_all import WinnerTakeAll
 
-__all__ = ["KSparse", "TiedDense"]
+__all__ = ["BatchKSparse", "KSparse", "TiedConvTranspose", "TiedDense", "WinnerTakeAll"]

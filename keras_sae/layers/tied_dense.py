@@ -1,24 +1,7 @@
-import contextlib
-import contextvars
-
 import keras
 from keras import ops
 
-_encoding_layers = contextvars.ContextVar("encoding_layers", default=())
-
-
-@contextlib.contextmanager
-def tying_to(layers):
-    """While a decoder is made from its config, ties its layers to those of `layers` that have the recorded names.
-
-    A config describes `tied_to` by value, so that a decoder can be made from its config alone; whoever makes the encoder
-    too must say that its layers are the ones meant.
-    """
-    token = _encoding_layers.set(tuple(layers))
-    try:
-        yield
-    finally:
-        _encoding_layers.reset(token)
+from keras_sae.layers.tying import encoding_layer
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
@@ -67,7 +50,8 @@ class TiedDense(keras.layers.Layer):
             raise ValueError(
                 "`tied_to` must be built and own a `kernel` of shape (inputs, units) before a TiedDense can read it. "
                 f"Received: tied_to={self.tied_to.name!r} of type {type(self.tied_to).__name__}, "
-                f"built={self.tied_to.built}. Call the encoding layer, or its `build`, first."
+                f"built={self.tied_to.built}. Call the encoding layer, or its `build`, first; for a convolution, use a "
+                "TiedConvTranspose."
             )
         inputs, units = self.tied_to.kernel.shape
         if input_shape[-1] != units:
@@ -98,8 +82,4 @@ class TiedDense(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
-        name = config["tied_to"]["config"]["name"]
-        known = [layer for layer in _encoding_layers.get() if layer.name == name]
-        config["tied_to"] = known[0] if known else keras.saving.deserialize_keras_object(config["tied_to"])
-        return cls(**config)
+        return cls(**{**config, "tied_to": encoding_layer(config["tied_to"])})

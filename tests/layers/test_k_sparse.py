@@ -28,6 +28,24 @@ def test_equal_entries_keep_exactly_k(value, training):
     assert (np.count_nonzero(as_numpy(KSparse(7)(equal, training=training)), axis=-1) == 7).all()
 
 
+@pytest.mark.parametrize(("k", "units"), [(1, 16), (3, 48), (3, 56), (25, 1000), (25, 1001), (25, 392)])
+def test_long_rows_keep_exactly_the_largest_whatever_the_ties(k, units):
+    # Rows whose winners stand together, are spread, are tied, or are minus infinity.
+    random = np.random.default_rng(0)
+    together = np.tile(np.arange(units, dtype="float32"), (4, 1))
+    spread = random.normal(size=(50, units)).astype("float32")
+    tied = random.integers(1, 5, (50, units)).astype("float32")
+    infinite = np.where(random.uniform(size=(50, units)) < 0.02, spread, -np.inf).astype("float32")
+    for code in (together, together[:, ::-1], spread, tied, infinite):
+        for training in (True, False):
+            kept = as_numpy(KSparse(k)(code, training=training))
+            expected = np.sort(code, axis=-1)[:, -k:]
+            np.testing.assert_array_equal(np.sum(kept != 0, axis=-1), np.sum(expected != 0, axis=-1))
+            np.testing.assert_array_equal(
+                np.sort(np.where(kept == 0, -np.inf, kept))[:, -k:][expected != 0], expected[expected != 0]
+            )
+
+
 def test_ties_at_the_threshold_keep_exactly_k():
     row = np.array([[3.0, 1.0, 1.0, 1.0, 1.0, 0.5]], "float32")
     kept = as_numpy(KSparse(3)(row))
