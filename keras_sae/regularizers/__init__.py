@@ -2,5 +2,7 @@
 
 from keras_sae.regularizers.activity_kl import ActivityKL
 from keras_sae.regularizers.activity_penalty import ActivityPenalty
+from keras_sae.regularizers.activity_target import ActivityTargetL1, ActivityTargetL2
+from keras_sae.regularizers.group_l21 import GroupL21
 
-__all__ = ["ActivityKL", "ActivityPenalty"]
+__all__ = ["ActivityKL", "ActivityPenalty", "ActivityTargetL1", "ActivityTargetL2", "GroupL21"]

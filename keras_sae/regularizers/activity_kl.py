@@ -1,10 +1,9 @@
 import math
-import numbers
 
 import keras
 from keras import ops
 
-from keras_sae.regularizers.activity_penalty import ActivityPenalty
+from keras_sae.regularizers.target_rate import TargetRate
 
 # A rate of exactly 0 or 1 is moved inwards by this much. The move is linear, so that a dead unit keeps its gradient,
 # which a clip would take away; and 1e-6 is felt in float32, where 1 - 1e-8 is 1.
@@ -18,7 +17,7 @@ _WITHIN = {
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class ActivityKL(ActivityPenalty):
+class ActivityKL(TargetRate):
     """Holds the mean activation of units near `target` by a KL divergence.
 
     With `rate[j]` the mean of unit `j` over every position (`sparsity="lifetime"`):
@@ -45,6 +44,10 @@ class ActivityKL(ActivityPenalty):
             Keras' "mse".
         sparsity: `"lifetime"` (per unit over positions) or `"population"` (per position over units).
         activation_range: `"sigmoid"` for codes in [0, 1], `"tanh"` for codes in [-1, 1].
+        momentum: None for the rates of the batch. A float in [0, 1) for a running mean of the rates of the training
+            batches, with that weight of the past, such as 0.9; for small batches, whose rates scatter. A
+            `keras_sae.models.SparseAutoencoder` keeps the running mean, as a saved weight. Gradients are those of the
+            batch's own rates, not scaled down by `1 - momentum`.
 
     Shapes:
         `(batch, ..., units)` to a scalar.
@@ -59,33 +62,13 @@ class ActivityKL(ActivityPenalty):
         Ng, "Sparse autoencoder", CS294A lecture notes, 2011.
     """
 
-    def __init__(self, target=0.05, weight=1.0, sparsity="lifetime", activation_range="sigmoid"):
-        if activation_range not in ("sigmoid", "tanh"):
-            raise ValueError(
-                '`activation_range` must be "sigmoid", for codes in [0, 1], or "tanh", for codes in [-1, 1]. '
-                f"Received: activation_range={activation_range!r}."
-            )
-        lowest = 0 if activation_range == "sigmoid" else -1
-        if not (isinstance(target, numbers.Real) and lowest < target < 1):
+    def check_target(self):
+        lowest = 0 if self.activation_range == "sigmoid" else -1
+        if not lowest < self.target < 1:
             raise ValueError(
                 f"`target` is the mean activation to aim for and must lie in ({lowest}, 1), the ends excluded, for "
-                f"activation_range={activation_range!r}. Received: target={target!r}."
+                f"activation_range={self.activation_range!r}. Received: target={self.target!r}."
             )
-        if not (isinstance(weight, numbers.Real) and math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"`weight` must be a finite number of at least 0. Received: weight={weight!r}.")
-        if sparsity not in ("lifetime", "population"):
-            raise ValueError(
-                '`sparsity` must be "lifetime" (the mean of each unit over positions) or "population" (the mean of each '
-                f"position over units). Received: sparsity={sparsity!r}."
-            )
-        self.target = float(target)
-        self.weight = float(weight)
-        self.sparsity = sparsity
-        self.activation_range = activation_range
-
-    @property
-    def default_activation(self):
-        return self.activation_range
 
     def check_activation(self, activation):
         name = getattr(activation, "__name__", str(activation))
@@ -96,28 +79,7 @@ class ActivityKL(ActivityPenalty):
                 f"Use activation={self.activation_range!r} for the code, or another penalty such as keras.regularizers.L1."
             )
 
-    def totals(self, code):
-        if self.sparsity == "lifetime":
-            return ops.sum(code, axis=tuple(range(len(code.shape) - 1)))  # (units,)
-        return ops.sum(self._divergence(ops.mean(code, axis=-1)))  # ()
-
-    def value(self, totals, positions):
-        if self.sparsity == "lifetime":
-            return self.weight * ops.sum(self._divergence(totals / positions))
-        return self.weight * totals / positions
-
-    def _divergence(self, rate):
+    def charge(self, rate, target):
         """KL(target || rate), elementwise."""
-        target = self.target
-        if self.activation_range == "tanh":
-            rate, target = (1 + rate) / 2, (1 + target) / 2
         rate = _SMOOTHING + (1 - 2 * _SMOOTHING) * rate
         return target * (math.log(target) - ops.log(rate)) + (1 - target) * (math.log(1 - target) - ops.log(1 - rate))
-
-    def get_config(self):
-        return {
-            "target": self.target,
-            "weight": self.weight,
-            "sparsity": self.sparsity,
-            "activation_range": self.activation_range,
-        }

@@ -33,7 +33,14 @@ class ActivityPenalty(keras.regularizers.Regularizer):
     Used in a `keras_sae.models.SparseAutoencoder`, a penalty is part of the objective. Given to any Keras layer as
     `activity_regularizer=`, it is the same number: Keras (from 3.14 on) divides an activity regularizer by the batch size,
     so calling the object returns `penalty(code)` times the batch size.
+
+    Attributes:
+        supervised: Whether `totals` takes class labels, `totals(code, labels)`.
+        momentum: None, or the weight of the past in a running mean of the totals, which the model keeps.
     """
+
+    supervised = False
+    momentum = None
 
     def totals(self, code):
         """Sums over the positions of `code`, of shape `(batch, ..., units)`: a tensor of any one shape."""
@@ -56,13 +63,20 @@ class ActivityPenalty(keras.regularizers.Regularizer):
         return value_or_zero(self, self.totals(code), position_count(code))
 
     def __call__(self, code):
+        if self.momentum is not None:
+            raise ValueError(
+                "A layer's `activity_regularizer` has no place for a running mean. Leave `momentum` out, or use the penalty "
+                f"as the `sparsity` of a keras_sae.models.SparseAutoencoder. Received: momentum={self.momentum!r}."
+            )
         code = in_statistics_dtype(code)
         return self.penalty(code) * ops.cast(ops.shape(code)[0], code.dtype)
 
 
-def totals_of(penalty, code):
+def totals_of(penalty, code, labels=None):
     """`penalty.totals(code)`, for Keras' own regularizers too: these are sums over all entries already."""
-    return penalty.totals(code) if isinstance(penalty, ActivityPenalty) else penalty(code)
+    if not isinstance(penalty, ActivityPenalty):
+        return penalty(code)
+    return penalty.totals(code, labels) if penalty.supervised else penalty.totals(code)
 
 
 def value_or_zero(penalty, totals, positions):
