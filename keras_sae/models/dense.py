@@ -5,7 +5,7 @@ import keras
 
 from keras_sae.layers import TiedDense
 from keras_sae.models.sparse_autoencoder import SparseAutoencoder, append_selections
-from keras_sae.models.sparsity import resolve_activation, serialize_sparsity, split_sparsity
+from keras_sae.models.sparsity import join_sparsity, penalties_of, resolve_activation, serialize_sparsity, split_sparsity
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
@@ -25,6 +25,9 @@ class DenseAutoencoder(SparseAutoencoder):
             `KSparse`, "sigmoid" or "tanh" for a KL penalty; otherwise "relu".
         output_activation: Activation of the reconstruction. The default "linear" suits data of any range.
         kernel_initializer: Initializer of the kernels.
+        unit_norm: Whether the weights by which each unit is decoded are kept at norm 1, from the start and after every step
+            (`keras.constraints.UnitNorm`). An L1 penalty needs this, or tying: a code could shrink otherwise, and the
+            decoder grow.
         dtype: Dtype policy of the layers made here, such as "mixed_float16". Selections keep the one they were made with.
 
     Input shape:
@@ -54,6 +57,7 @@ class DenseAutoencoder(SparseAutoencoder):
         activation=None,
         output_activation="linear",
         kernel_initializer="glorot_uniform",
+        unit_norm=False,
         name=None,
         dtype=None,
         **kwargs,
@@ -64,8 +68,8 @@ class DenseAutoencoder(SparseAutoencoder):
                 f"`code_units` is the width of the code, an integer of at least 1. Received: code_units={code_units!r}."
             )
         code_units = operator.index(code_units)
-        selections, penalties = split_sparsity(sparsity)
-        activation = resolve_activation(activation, [*selections, *penalties])
+        selections, charges = split_sparsity(sparsity)
+        activation = resolve_activation(activation, [*selections, *penalties_of("code", charges)])
         output_activation = keras.activations.get(output_activation)
         kernel_initializer = keras.initializers.get(kernel_initializer)
         inputs_count = math.prod(input_shape)
@@ -73,7 +77,12 @@ class DenseAutoencoder(SparseAutoencoder):
         inputs = keras.Input(input_shape, name="inputs")
         flat = keras.layers.Flatten(name="flatten", dtype=dtype)(inputs) if len(input_shape) > 1 else inputs
         encode = keras.layers.Dense(
-            code_units, activation=activation, kernel_initializer=kernel_initializer, name="encode", dtype=dtype
+            code_units,
+            activation=activation,
+            kernel_initializer=kernel_initializer,
+            kernel_constraint=keras.constraints.UnitNorm(axis=0) if tied and unit_norm else None,
+            name="encode",
+            dtype=dtype,
         )
         encoder = keras.Model(inputs, append_selections(encode(flat), selections), name="encoder")
 
@@ -86,6 +95,7 @@ class DenseAutoencoder(SparseAutoencoder):
                 activation=output_activation,
                 # A copy: used twice, one initializer object would draw the same numbers.
                 kernel_initializer=keras.initializers.get(keras.initializers.serialize(kernel_initializer)),
+                kernel_constraint=keras.constraints.UnitNorm(axis=1) if unit_norm else None,
                 name="decode",
                 dtype=dtype,
             )
@@ -93,8 +103,11 @@ class DenseAutoencoder(SparseAutoencoder):
         if len(input_shape) > 1:
             outputs = keras.layers.Reshape(input_shape, name="restore_shape", dtype=dtype)(outputs)
         decoder = keras.Model(codes, outputs, name="decoder")
+        if unit_norm:
+            kernel = (encode if tied else decode).kernel
+            kernel.assign(kernel.constraint(kernel))
 
-        super().__init__(encoder, decoder, sparsity=penalties, name=name, **kwargs)
+        super().__init__(encoder, decoder, sparsity=join_sparsity([], charges), name=name, **kwargs)
 
     def get_config(self):
         # Read off the model rather than kept: while Keras loads a model, configs made then would carry marks of that load.
@@ -105,11 +118,12 @@ class DenseAutoencoder(SparseAutoencoder):
             "trainable": self.trainable,
             "input_shape": self.encoder.inputs[0].shape[1:],
             "code_units": encode.units,
-            "sparsity": serialize_sparsity(selections, self.penalties),
+            "sparsity": serialize_sparsity(selections, self.charges),
             "tied": isinstance(decode, TiedDense),
             "activation": keras.activations.serialize(encode.activation),
             "output_activation": keras.activations.serialize(decode.activation),
             "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
+            "unit_norm": (encode if isinstance(decode, TiedDense) else decode).kernel.constraint is not None,
             "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
         }
 

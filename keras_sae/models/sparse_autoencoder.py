@@ -1,13 +1,15 @@
 import threading
+import types
 
 import keras
 from keras import ops
 
 from keras_sae import presets
-from keras_sae.layers.tied_dense import tying_to
-from keras_sae.models.objective import penalty_values
-from keras_sae.models.sparsity import resolve_activation, serialize_sparsity, split_sparsity
-from keras_sae.regularizers.activity_penalty import penalty_name
+from keras_sae.layers.tying import tying_to
+from keras_sae.metrics import CodeMetric
+from keras_sae.models.objective import Objective
+from keras_sae.models.sparsity import penalties_of, resolve_activation, serialize_sparsity, split_sparsity
+from keras_sae.models.target import target_and_labels
 from keras_sae.replicas import replica_count
 
 
@@ -30,9 +32,11 @@ class SparseAutoencoder(keras.Model):
     Args:
         encoder: Functional `keras.Model` from the input to the code, of shape `(batch, ..., units)`.
         decoder: Functional `keras.Model` from the code to the reconstruction.
-        sparsity: A selection layer, a penalty (any `keras.Regularizer`), a list of both, or their Keras configs.
-            Selections are appended to the encoder in the order given, penalties charge what the decoder reads. A Keras
-            regularizer such as `keras.regularizers.L1(0.01)`, which sums, is divided by the number of positions.
+        sparsity: A selection layer, a penalty (any `keras.Regularizer`), a list of both, or their Keras configs; or a
+            dictionary of such from names of layers of the encoder, where several codes are charged, `"code"` being the
+            last: `{"hidden": ActivityKL(), "code": [KSparse(25), keras.regularizers.L1(1e-3)]}`. Selections are appended
+            to the encoder in the order given; penalties of `"code"` charge what the decoder reads. A Keras regularizer such
+            as `keras.regularizers.L1(0.01)`, which sums, is divided by the number of positions.
 
     Attributes:
         encoder: The encoder with the selections, a functional model. Where this class or a subclass appended to it, its
@@ -55,48 +59,101 @@ class SparseAutoencoder(keras.Model):
         encoder = _as_model(encoder, "encoder")
         with tying_to(encoder.layers):
             decoder = _as_model(decoder, "decoder")
-        selections, penalties = split_sparsity(sparsity)
-        resolve_activation(_code_activation(encoder), penalties)
+        selections, charges = split_sparsity(sparsity)
+        resolve_activation(_code_activation(encoder), penalties_of("code", charges))
         if selections:
             encoder = keras.Model(encoder.inputs[0], append_selections(encoder.outputs[0], selections), name=encoder.name)
+        codes = _codes(encoder, charges)
         inputs = keras.Input(batch_shape=encoder.inputs[0].shape, dtype=encoder.inputs[0].dtype, name="inputs")
         super().__init__(inputs=inputs, outputs=decoder(encoder(inputs)), name=name, **kwargs)
         self.encoder = encoder
         self.decoder = decoder
-        self.penalties = penalties
         self._reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
-        self._penalty_trackers = [keras.metrics.Mean(name=name) for name in _unique(map(penalty_name, penalties))]
-        self._forward = threading.local()  # per thread, because the replicas of a strategy are threads
+        if charges:
+            self.objective = Objective(charges, {name: code.shape[-1] for name, code in codes.items()})
+            self._penalty_trackers = [keras.metrics.Mean(name=name) for name in self.objective.names]
+        # What Keras should neither track nor save: a second model of the same layers, which makes all codes at once; the
+        # metrics of the code, which are compiled anew; and the last codes of each replica, which is a thread.
+        self._untracked = types.SimpleNamespace(
+            encode=keras.Model(encoder.inputs[0], codes), code_metrics=[], forward=threading.local()
+        )
+
+    @property
+    def penalties(self):
+        """The penalties of the objective, a list."""
+        return list(self.objective.penalties) if hasattr(self, "objective") else []
+
+    @property
+    def charges(self):
+        """Pairs of the name of a code and a penalty on it."""
+        return list(zip(self.objective.codes, self.objective.penalties, strict=True)) if hasattr(self, "objective") else []
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *self._untracked.code_metrics] if hasattr(self, "_untracked") else super().metrics
 
     def call(self, inputs, training=None, mask=None):
-        code = self.encoder(inputs, training=training)
-        outputs = self.decoder(code, training=training)
-        if self.penalties:
-            self._forward.last = (outputs, code)
+        codes = self._untracked.encode(inputs, training=training)
+        outputs = self.decoder(codes["code"], training=training)
+        if self.penalties or self._untracked.code_metrics:
+            self._untracked.forward.last = (outputs, codes)
         return outputs
 
+    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, **kwargs):
+        """Configures the model for training, as Keras does.
+
+        `metrics` may hold metrics of the code too (`keras_sae.metrics.L0()`, ...): they are given the code that the decoder
+        reads, in `fit` as selected for training, in `evaluate` as at inference.
+        """
+        several = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
+        of_code = [metric for metric in several if isinstance(metric, CodeMetric)]
+        for metric in of_code:
+            metric.build(self.encoder.outputs[0].shape[-1])
+        if of_code:
+            metrics = [metric for metric in several if metric not in of_code] or None
+        super().compile(optimizer, loss, loss_weights, metrics, **kwargs)
+        self._untracked.code_metrics = of_code
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and self._untracked.code_metrics:
+            of_code = [keras.saving.serialize_keras_object(metric) for metric in self._untracked.code_metrics]
+            config["metrics"] = [*(config["metrics"] or []), *of_code]
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        loss = super().compute_loss(x, _target(x, y, y_pred), y_pred, sample_weight, training)
+        target, labels = target_and_labels(self.charges, x, y, y_pred, training)
+        loss = super().compute_loss(x, target, y_pred, sample_weight, training)
         # Keras divides each replica's losses by the number of replicas, so that their sum is the mean over the batch.
         replicas = replica_count()
         layer_losses = sum(ops.sum(layer_loss) for layer_loss in self.losses)
         samples = ops.shape(y_pred)[0]
         self._reconstruction_tracker.update_state((loss - layer_losses) * replicas, sample_weight=samples)
+        if self.penalties or self._untracked.code_metrics:
+            codes = self._codes_of(x, y_pred, training)
+            for metric in self._untracked.code_metrics:
+                metric.update_state(codes["code"])
         if self.penalties:
-            values = penalty_values(self.penalties, self._code_of(x, y_pred, training))
+            values = self.objective.values(codes, labels, training)
             for tracker, value in zip(self._penalty_trackers, values, strict=True):
                 tracker.update_state(value, sample_weight=samples)
                 loss = loss + ops.cast(value, loss.dtype) / replicas
         return loss
 
-    def _code_of(self, x, y_pred, training):
-        """The code that `y_pred` was decoded from: kept since the forward pass, or made again from `x`."""
-        outputs, code = getattr(self._forward, "last", (None, None))
-        self._forward.last = (None, None)
-        return code if outputs is not None and outputs is y_pred else self.encoder(x, training=training)
+    def _codes_of(self, x, y_pred, training):
+        """The codes that `y_pred` was decoded from: kept since the forward pass, or made again from `x`."""
+        forward = self._untracked.forward
+        outputs, codes = getattr(forward, "last", (None, None))
+        forward.last = (None, None)
+        return codes if outputs is not None and outputs is y_pred else self._untracked.encode(x, training=training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, _target(x, y, y_pred), y_pred, sample_weight=sample_weight)
+        target, _ = target_and_labels(self.charges, x, y, y_pred, training=False)
+        return super().compute_metrics(x, target, y_pred, sample_weight=sample_weight)
 
     def get_config(self):
         # Not Keras' config of a functional model, which lists layers: the constructor's arguments.
@@ -105,7 +162,7 @@ class SparseAutoencoder(keras.Model):
             "trainable": self.trainable,
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "decoder": keras.saving.serialize_keras_object(self.decoder),
-            "sparsity": serialize_sparsity([], self.penalties),  # the encoder holds the selections
+            "sparsity": serialize_sparsity([], self.charges),  # the encoder holds the selections
         }
 
     @classmethod
@@ -187,6 +244,19 @@ def _as_model(model, role):
     return model
 
 
+def _codes(encoder, charges):
+    """The codes that the objective reads, by name: the outputs of layers of the encoder, and "code", its own output."""
+    codes = {}
+    for name in dict.fromkeys(name for name, _ in charges if name != "code"):
+        if name not in [layer.name for layer in encoder.layers]:
+            raise ValueError(
+                '`sparsity` may name a layer of the encoder whose output is to be charged, or "code" for the encoder\'s own '
+                f"output. Received: {name!r}; the layers are {', '.join(layer.name for layer in encoder.layers)}."
+            )
+        codes[name] = encoder.get_layer(name).output
+    return {**codes, "code": encoder.outputs[0]}
+
+
 def _code_activation(encoder):
     """The activation of the layer that makes the code, where one can be told; else "sigmoid", which nothing refuses."""
     for layer in reversed(encoder.layers):
@@ -195,29 +265,3 @@ def _code_activation(encoder):
         if not (isinstance(layer, keras.layers.Identity) or hasattr(layer, "default_activation")):
             break
     return "sigmoid"
-
-
-def _target(x, y, y_pred):
-    """What the reconstruction is compared with: `y`, or the input where there is none."""
-    target = x if y is None else y
-    shapes = [tuple(tensor.shape) for tensor in (target, y_pred)]
-    if len(shapes[0]) == len(shapes[1]) - 1:
-        shapes[0] = (*shapes[0], 1)  # Keras' losses let a last axis of size 1 be left out
-    if len(shapes[0]) != len(shapes[1]) or any(
-        a != b for a, b in zip(shapes[0][1:], shapes[1][1:], strict=True) if None not in (a, b)
-    ):
-        raise ValueError(
-            "An autoencoder is trained on its input, or on a target of the same shape as its reconstruction (as in "
-            f"`fit(noisy, clean)`). Received: a target of shape {tuple(target.shape)}, and a reconstruction of shape "
-            f"{tuple(y_pred.shape)}. If the data set yields (image, label), drop the label: "
-            "`dataset.map(lambda image, label: image)`."
-        )
-    return target
-
-
-def _unique(names):
-    """Numbers repeated names: l1, l1_1, l1_2."""
-    seen = {}
-    for name in names:
-        seen[name] = seen.get(name, -1) + 1
-        yield f"{name}_{seen[name]}" if seen[name] else name

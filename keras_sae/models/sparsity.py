@@ -4,36 +4,66 @@ from keras_sae.regularizers import ActivityPenalty
 
 
 def split_sparsity(sparsity):
-    """Sorts what a user gave as `sparsity` into selections, in order of application, and penalties.
+    """Sorts what a user gave as `sparsity` into selections and penalties.
 
     Args:
-        sparsity: None, a selection layer, a penalty (any `keras.Regularizer`), the Keras config of one, or a list of these.
+        sparsity: None, a selection layer, a penalty (any `keras.Regularizer`), the Keras config of one, or a list of these;
+            or a dictionary of such from the names of codes, in which "code" is what the decoder reads.
 
     Returns:
-        `(selections, penalties)`, two lists.
+        `(selections, charges)`: the selections of the code, in order of application; and pairs of the name of a code and a
+        penalty on it.
     """
-    if sparsity is None:
-        return [], []
-    selections, penalties = [], []
-    for mechanism in sparsity if isinstance(sparsity, (list, tuple)) else [sparsity]:
-        if isinstance(mechanism, dict):
-            mechanism = keras.saving.deserialize_keras_object(mechanism)
-        if isinstance(mechanism, keras.layers.Layer):
-            selections.append(mechanism)
-        elif isinstance(mechanism, keras.regularizers.Regularizer):
-            penalties.append(mechanism)
-        else:
-            raise TypeError(
-                "`sparsity` must be a selection layer such as keras_sae.layers.KSparse(k=25), a penalty such as "
-                "keras_sae.regularizers.ActivityKL(), the Keras config of one, or a list of these. "
-                f"Received: {mechanism!r} of type {type(mechanism).__name__}."
-            )
-    return selections, penalties
+    if _is_config(sparsity) or not isinstance(sparsity, dict):
+        sparsity = {"code": sparsity}
+    selections, charges = [], []
+    # In an order of its own, whatever that of the dictionary: weights that belong to penalties are saved by their place.
+    for code in sorted(sparsity, key=lambda name: (name == "code", name)):
+        mechanisms = sparsity[code]
+        for mechanism in mechanisms if isinstance(mechanisms, (list, tuple)) else [mechanisms]:
+            if _is_config(mechanism):
+                mechanism = keras.saving.deserialize_keras_object(mechanism)
+            if isinstance(mechanism, keras.regularizers.Regularizer):
+                charges.append((code, mechanism))
+            elif isinstance(mechanism, keras.layers.Layer):
+                if code != "code":
+                    raise ValueError(
+                        "A selection is a layer, and stands in the encoder where it selects; `sparsity` can only append it at "
+                        f"the end, to the code. Received: {type(mechanism).__name__} for {code!r}."
+                    )
+                selections.append(mechanism)
+            elif mechanism is not None:
+                raise TypeError(
+                    "`sparsity` must be a selection layer such as keras_sae.layers.KSparse(k=25), a penalty such as "
+                    "keras_sae.regularizers.ActivityKL(), the Keras config of one, a list of these, or a dictionary of them "
+                    f"by the names of codes. Received: {mechanism!r} of type {type(mechanism).__name__}."
+                )
+    return selections, charges
 
 
-def serialize_sparsity(selections, penalties):
-    """The Keras configs that `split_sparsity` takes back, or None."""
-    return [keras.saving.serialize_keras_object(mechanism) for mechanism in (*selections, *penalties)] or None
+def _is_config(sparsity):
+    return isinstance(sparsity, dict) and "class_name" in sparsity and "config" in sparsity
+
+
+def join_sparsity(selections, charges):
+    """The `sparsity` that `split_sparsity` sorts into these: a list, or a dictionary where several codes are charged."""
+    joined = {"code": list(selections)}
+    for code, penalty in charges:
+        joined.setdefault(code, []).append(penalty)
+    return joined if len(joined) > 1 else joined["code"]
+
+
+def serialize_sparsity(selections, charges):
+    """The Keras configs of `join_sparsity`, or None where there are none."""
+    joined = join_sparsity(selections, charges)
+    if isinstance(joined, dict):
+        return {code: [keras.saving.serialize_keras_object(one) for one in several] for code, several in joined.items()}
+    return [keras.saving.serialize_keras_object(mechanism) for mechanism in joined] or None
+
+
+def penalties_of(code, charges):
+    """The penalties on the code of that name."""
+    return [penalty for name, penalty in charges if name == code]
 
 
 def resolve_activation(activation, mechanisms):

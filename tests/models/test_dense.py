@@ -124,3 +124,34 @@ def test_two_seeded_runs_give_byte_equal_weights_files(tmp_path):
         model.fit(IMAGES.reshape(20, 60), epochs=3, verbose=0)
         model.save_weights(tmp_path / f"{name}.weights.h5")
     assert (tmp_path / "a.weights.h5").read_bytes() == (tmp_path / "b.weights.h5").read_bytes()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_unit_norm_holds_from_the_start_and_after_training(tied):
+    model = DenseAutoencoder(12, 8, sparsity=keras.regularizers.L1(0.1), tied=tied, unit_norm=True)
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    x = np.random.default_rng(0).uniform(size=(64, 12)).astype("float32")
+    for _ in range(2):
+        kernel = keras.ops.convert_to_numpy(
+            model.encoder.get_layer("encode").kernel if tied else model.decoder.get_layer("decode").kernel
+        )
+        np.testing.assert_allclose(np.linalg.norm(kernel, axis=0 if tied else 1), 1, rtol=1e-5)
+        model.fit(x, verbose=0)
+    again = DenseAutoencoder.from_config(model.get_config())
+    assert again.get_config() == model.get_config()
+    assert again.get_config()["unit_norm"] is True
+
+
+def test_unit_norm_keeps_an_l1_penalty_honest():
+    # Without it the code shrinks and the decoder grows: the penalty falls and nothing gets sparser.
+    x = np.random.default_rng(0).uniform(size=(256, 12)).astype("float32")
+    norms, charged = {}, {}
+    for unit_norm in (False, True):
+        keras.utils.set_random_seed(0)
+        model = DenseAutoencoder(12, 8, sparsity=keras.regularizers.L1(0.02), unit_norm=unit_norm)
+        model.compile(keras.optimizers.Adam(0.02), "mse")
+        charged[unit_norm] = model.fit(x, epochs=60, verbose=0).history["l1"][-1]
+        norms[unit_norm] = np.linalg.norm(keras.ops.convert_to_numpy(model.decoder.get_layer("decode").kernel), axis=1).max()
+    assert norms[False] > 1.5
+    assert norms[True] < 1.001
+    assert charged[True] > 1.2 * charged[False]

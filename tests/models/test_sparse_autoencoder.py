@@ -3,13 +3,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_sae.layers import KSparse, TiedDense
+from keras_sae.layers import KSparse, TiedConvTranspose, TiedDense
 from keras_sae.models import DenseAutoencoder, SparseAutoencoder
 from keras_sae.regularizers import ActivityKL
 
 X = np.random.default_rng(0).uniform(size=(64, 12)).astype("float32")
-
-tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
 
 
 def pair(units=8, activation="sigmoid"):
@@ -202,52 +200,30 @@ def test_a_tied_pair_of_ones_own_stays_tied_after_saving(tmp_path):
     np.testing.assert_allclose(again.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-6)
 
 
-@tensorflow_only
-@pytest.mark.parametrize(
-    "sparsity",
-    [
-        lambda: KSparse(3),
-        lambda: ActivityKL(0.1, 0.3),
-        lambda: [KSparse(4), ActivityKL(0.1, 0.3, "population"), keras.regularizers.L1(0.01)],
-    ],
-)
-def test_two_replicas_train_as_one_device_does(sparsity, two_replicas):
-    import tensorflow as tf
-
-    def run(strategy):
-        keras.utils.set_random_seed(1)
-        with strategy.scope():
-            model = SparseAutoencoder(*pair(), sparsity=sparsity())
-            model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=["mae"])
-        history = model.fit(X, batch_size=32, epochs=10, shuffle=False, verbose=0)
-        return history.history, model.evaluate(X, return_dict=True, verbose=0), model.get_weights()
-
-    one = run(tf.distribute.get_strategy())
-    two = run(two_replicas)
-    for name, values in one[0].items():
-        np.testing.assert_allclose(two[0][name], values, rtol=1e-5, err_msg=name)
-    for name, value in one[1].items():
-        np.testing.assert_allclose(two[1][name], value, rtol=1e-5, err_msg=name)
-    for weight, other in zip(one[2], two[2], strict=True):
-        np.testing.assert_allclose(other, weight, rtol=1e-4, atol=1e-6)
+def test_keras_unit_norm_holds_the_atoms_of_a_convolutional_decoder():
+    # The axis that the README names: all of a transposed convolution's kernel (height, width, channels, units) but the units.
+    encoder = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(5, 3, padding="same")])
+    constraint = keras.constraints.UnitNorm(axis=(0, 1, 2))
+    decoder = keras.Sequential(
+        [keras.Input((6, 6, 5)), keras.layers.Conv2DTranspose(2, 3, padding="same", kernel_constraint=constraint)]
+    )
+    model = SparseAutoencoder(encoder, decoder, sparsity=keras.regularizers.L1(0.1))
+    model.compile("sgd", "mse")
+    model.fit(np.random.default_rng(0).uniform(size=(8, 6, 6, 2)), verbose=0)
+    norms = np.linalg.norm(ops.convert_to_numpy(decoder.layers[-1].kernel).reshape(-1, 5), axis=0)
+    np.testing.assert_allclose(norms, 1, rtol=1e-5)
 
 
-@tensorflow_only
-def test_mixed_precision_trains_and_keeps_penalties_finite():
-    model = DenseAutoencoder(12, 8, sparsity=ActivityKL(0.05, 0.1), dtype="mixed_float16")
+def test_a_tied_convolutional_pair_trains_and_stays_tied_after_saving(tmp_path):
+    encode = keras.layers.Conv2D(5, 3, strides=2, padding="same")
+    encoder = keras.Sequential([keras.Input((7, 7, 2)), encode])
+    decoder = keras.Sequential([keras.Input((4, 4, 5)), TiedConvTranspose(encode, output_size=7)])
+    model = SparseAutoencoder(encoder, decoder, sparsity=KSparse(2, across="positions"))
     model.compile("adam", "mse")
-    many = np.tile(X, (32, 1))
-    history = model.fit(many, batch_size=2048, epochs=3, verbose=0)
-    assert np.isfinite(history.history["activity_kl"]).all()
-    assert np.isfinite(history.history["loss"]).all()
-
-
-@tensorflow_only
-@pytest.mark.parametrize("sparsity", [lambda: KSparse(3), lambda: ActivityKL(0.1)])
-def test_compiled_by_xla(sparsity):
-    model = autoencoder(sparsity(), jit_compile=True)
-    plain = SparseAutoencoder.from_config(model.get_config())
-    plain.set_weights(model.get_weights())
-    plain.compile("sgd", "mse", jit_compile=False)
-    compiled, uncompiled = (m.fit(X, shuffle=False, epochs=2, verbose=0).history for m in (model, plain))
-    np.testing.assert_allclose(compiled["loss"], uncompiled["loss"], rtol=1e-5)
+    x = np.random.default_rng(0).uniform(size=(16, 7, 7, 2)).astype("float32")
+    losses = model.fit(x, epochs=20, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert len(again.trainable_weights) == 3
+    np.testing.assert_allclose(again.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
