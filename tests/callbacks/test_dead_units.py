@@ -1,0 +1,173 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_sae.callbacks import DeadUnitMonitor
+from keras_sae.layers import KSparse
+from keras_sae.models import DenseAutoencoder, SparseAutoencoder
+
+X = np.random.default_rng(0).uniform(size=(64, 12)).astype("float32")
+DEAD = [1, 4]
+
+
+def as_numpy(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def kill(layer):
+    """Makes two units of an encoding layer silent behind a ReLU."""
+    kernel, bias = as_numpy(layer.kernel).copy(), as_numpy(layer.bias).copy()
+    kernel[..., DEAD], bias[DEAD] = 0, -1
+    layer.kernel.assign(kernel)
+    layer.bias.assign(bias)
+
+
+def dense(tied=False, learning_rate=0.0):
+    # All kernels positive, so that on positive inputs every unit but the killed ones fires.
+    model = DenseAutoencoder(12, 8, tied=tied, kernel_initializer=keras.initializers.RandomUniform(0.1, 0.2))
+    model.compile(keras.optimizers.Adam(learning_rate), "mse")
+    kill(model.encoder.get_layer("encode"))
+    return model
+
+
+def test_reports_the_units_that_never_fire():
+    model = dense()
+    history = model.fit(X, epochs=2, callbacks=[DeadUnitMonitor(X)], verbose=0).history
+    assert history["dead_units"] == [2, 2]
+    assert "resampled_units" not in history
+    assert (as_numpy(model.encoder.get_layer("encode").kernel)[:, DEAD] == 0).all()
+
+
+def test_reports_every_so_many_epochs_and_keeps_the_last_report():
+    history = dense().fit(X, epochs=3, callbacks=[DeadUnitMonitor(X, every=2)], verbose=0).history
+    assert history["dead_units"] == [2, 2]  # of epochs 2 and 3
+
+
+def test_the_threshold_says_what_fires():
+    model = DenseAutoencoder(12, 8, activation="sigmoid")
+    model.compile("sgd", "mse")
+    for threshold, dead in ((0.0, 0), (0.999, 8)):
+        assert model.fit(X, callbacks=[DeadUnitMonitor(X, threshold=threshold)], verbose=0).history["dead_units"] == [dead]
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_resampled_units_fire_and_the_others_are_left_alone(tied):
+    model = dense(tied)
+    encode = model.encoder.get_layer("encode")
+    before = as_numpy(encode.kernel).copy()
+    history = model.fit(X, epochs=2, callbacks=[DeadUnitMonitor(X, resample=True)], verbose=0).history
+    assert history["dead_units"] == [2, 0]
+    assert history["resampled_units"] == [2, 0]
+    after = as_numpy(encode.kernel)
+    living = np.setdiff1d(np.arange(8), DEAD)
+    np.testing.assert_array_equal(after[:, living], before[:, living])
+    # The new units have the mean norm of the others, and their mean bias.
+    np.testing.assert_allclose(
+        np.linalg.norm(after[:, DEAD], axis=0), np.linalg.norm(before[:, living], axis=0).mean(), rtol=1e-5
+    )
+    np.testing.assert_allclose(as_numpy(encode.bias)[DEAD], as_numpy(encode.bias)[living].mean(), atol=1e-6)
+    if not tied:
+        kernel = as_numpy(model.decoder.get_layer("decode").kernel)
+        norms = np.linalg.norm(kernel, axis=1)
+        np.testing.assert_allclose(norms[DEAD], norms[living].mean(), rtol=1e-5)
+        # The decoder writes in the direction that the encoder reads.
+        cosine = (kernel[DEAD] * after[:, DEAD].T).sum(axis=1) / norms[DEAD] / np.linalg.norm(after[:, DEAD], axis=0)
+        np.testing.assert_allclose(cosine, 1, rtol=1e-5)
+
+
+def test_the_new_direction_is_a_poorly_reconstructed_input_less_the_mean():
+    x = np.full((50, 12), 0.5, "float32")
+    x[7, 3] = 40  # reconstructed so badly that it is drawn for certain
+    model = dense()
+    model.fit(x, epochs=1, callbacks=[DeadUnitMonitor(x, resample=True)], verbose=0)
+    new = as_numpy(model.encoder.get_layer("encode").kernel)[:, DEAD[0]]
+    np.testing.assert_array_equal(np.argmax(np.abs(new)), 3)
+    assert new[3] / np.linalg.norm(new) > 0.99
+
+
+def test_what_the_optimizer_remembers_of_them_becomes_zero():
+    model = dense(learning_rate=1e-3)
+    model.fit(X, epochs=1, verbose=0)
+    for slot in model.optimizer.variables[2:]:
+        slot.assign(np.ones(slot.shape))
+    kill(model.encoder.get_layer("encode"))
+    monitor = DeadUnitMonitor(X, resample=True)
+    monitor.set_model(model)
+    monitor.on_train_begin()
+    monitor.on_epoch_end(0, {})
+    slots = {slot.path.split("/", 1)[1]: as_numpy(slot) for slot in model.optimizer.variables[2:]}
+    for name in ("encode_kernel_momentum", "encode_kernel_velocity", "encode_bias_momentum", "encode_bias_velocity"):
+        np.testing.assert_array_equal((slots[name] == 0).reshape(-1, 8).all(axis=0), np.isin(np.arange(8), DEAD))
+    for name in ("decode_kernel_momentum", "decode_kernel_velocity"):
+        np.testing.assert_array_equal((slots[name] == 0).all(axis=1), np.isin(np.arange(8), DEAD))
+    assert (slots["decode_bias_momentum"] == 1).all()
+
+
+def test_no_unit_is_resampled_after_the_last_epoch_for_it():
+    model = dense()
+    history = model.fit(X, epochs=2, callbacks=[DeadUnitMonitor(X, resample=True, last_resample=0)], verbose=0).history
+    assert history["resampled_units"] == [0, 0]
+    assert history["dead_units"] == [2, 2]
+
+
+def test_the_same_seed_draws_the_same_inputs():
+    kernels = []
+    for seed in (0, 0, 1):
+        keras.utils.set_random_seed(5)
+        model = dense()
+        model.fit(X, epochs=1, callbacks=[DeadUnitMonitor(X, resample=True, seed=seed)], verbose=0)
+        kernels.append(as_numpy(model.encoder.get_layer("encode").kernel))
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert (kernels[0] != kernels[2]).any()
+
+
+@pytest.mark.parametrize("decode", ["transpose", "convolution"])
+def test_convolutional_units_are_resampled_from_windows(decode):
+    x = np.random.default_rng(1).uniform(size=(20, 7, 6, 2)).astype("float32")
+    initializer = keras.initializers.RandomUniform(0.1, 0.2)
+    encode = keras.layers.Conv2D(8, 3, activation="relu", padding="same", kernel_initializer=initializer)
+    encoder = keras.Sequential([keras.Input((7, 6, 2)), encode])
+    layer = keras.layers.Conv2DTranspose if decode == "transpose" else keras.layers.Conv2D
+    decoder = keras.Sequential([keras.Input((7, 6, 8)), layer(2, 3, padding="same")])
+    model = SparseAutoencoder(encoder, decoder)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    kill(encode)
+    history = model.fit(x, epochs=2, callbacks=[DeadUnitMonitor(x, resample=True)], verbose=0).history
+    assert history["dead_units"] == [2, 0]
+    kernel, new = as_numpy(decoder.layers[-1].kernel), as_numpy(encode.kernel)[..., DEAD[0]]
+    atom = kernel[..., DEAD[0]] if decode == "transpose" else kernel[:, :, DEAD[0], :]
+    cosine = (atom * new).sum() / np.linalg.norm(atom) / np.linalg.norm(new)
+    np.testing.assert_allclose(cosine, 1, rtol=1e-4)
+
+
+def test_a_deep_encoder_is_resampled_from_what_its_last_layer_reads():
+    encode = keras.layers.Dense(8, activation="relu", kernel_initializer=keras.initializers.RandomUniform(0.1, 0.2))
+    hidden = keras.layers.Dense(5, activation="sigmoid")
+    model = SparseAutoencoder(
+        keras.Sequential([keras.Input((12,)), hidden, encode]), keras.Sequential([keras.Input((8,)), keras.layers.Dense(12)])
+    )
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    kill(encode)
+    history = model.fit(X, epochs=2, callbacks=[DeadUnitMonitor(X, resample=True)], verbose=0).history
+    assert history["dead_units"] == [2, 0]
+
+
+def test_models_without_kernels_around_the_code_are_refused():
+    encoder = keras.Sequential([keras.Input((12,)), keras.layers.Activation("relu")])
+    model = SparseAutoencoder(encoder, keras.Sequential([keras.Input((12,)), keras.layers.Dense(12)]), sparsity=KSparse(2))
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="needs a layer with a kernel"):
+        model.fit(X, callbacks=[DeadUnitMonitor(X, resample=True)], verbose=0)
+    plain = keras.Sequential([keras.Input((12,)), keras.layers.Dense(12)])
+    plain.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="SparseAutoencoder"):
+        plain.fit(X, X, callbacks=[DeadUnitMonitor(X)], verbose=0)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"x": X[:0]}, {"every": 0}, {"every": 1.5}, {"threshold": -1}, {"threshold": float("nan")}]
+)
+def test_bad_arguments_are_refused(arguments):
+    with pytest.raises(ValueError, match="Received"):
+        DeadUnitMonitor(**{"x": X, **arguments})
