@@ -57,6 +57,20 @@ def _parser():
     info = command("info", _info, "show the card of a pretrained model")
     _add_preset(info)
 
+    compare = command(
+        "compare",
+        _compare,
+        "compare the mechanisms that make a code sparse",
+        "Trains the same small autoencoder with each of them on the sample of Fashion-MNIST that the package ships, and prints "
+        "what became of it on test images: mean squared error, active units, mean rate, dead units, the accuracy of a linear "
+        "probe, and the time of a training step against that of a plain ReLU autoencoder. Takes some minutes.",
+    )
+    compare.add_argument("--units", type=int, default=1000, metavar="N", help="width of the code (default: %(default)s)")
+    compare.add_argument("--epochs", type=int, default=40, metavar="N", help="epochs of training (default: %(default)s)")
+    compare.add_argument(
+        "--rounds", type=int, default=25, metavar="N", help="rounds of timing, 0 for none (default: %(default)s)"
+    )
+
     train = command(
         "train",
         _train,
@@ -152,6 +166,32 @@ def _info(options):
     else:
         print(f"A {metadata['class_name']} with {metadata['parameters']:,} parameters, without a card.\n")
     print(f"Files: {directory}")
+
+
+def _compare(options):
+    from keras_sae.datasets import SAMPLE, load_arrays
+    from keras_sae.evaluation import compare
+
+    train, test = load_arrays(SAMPLE, "train"), load_arrays(SAMPLE, "test")
+    rows = compare(
+        train,
+        test,
+        units=options.units,
+        epochs=options.epochs,
+        rounds=options.rounds,
+        report=lambda line: print(line, flush=True),
+    )
+    width = max(len(row["name"]) for row in rows)
+    print(f"\n{'':{width}}  {'mse':>7}  {'l0':>6}  {'rate':>7}  {'dead':>5}  {'probe':>6}  {'ms/step':>7}  {'ratio':>5}")
+    for row in rows:
+        figures = f"{row['reconstruction_error']:7.4f}  {row['l0']:6.1f}  {row['mean_rate']:7.4f}  {row['dead_units']:5d}"
+        timing = f"{row['step_ms']:7.2f}  {row['step_ratio']:5.2f}" if options.rounds else f"{'-':>7}  {'-':>5}"
+        print(f"{row['name']:{width}}  {figures}  {row['probe_accuracy']:4.1f} %  {timing}")
+    print(
+        f"\n{options.units} units, {options.epochs} epochs of {len(train[0]):,} images, batches of 256.\n"
+        "Active is what is not zero, or above 0.1 where nothing is exactly zero, as with sigmoid units.\n"
+        "Ratio: of a step to the plain one, the median over rounds in which each model has its turn."
+    )
 
 
 def _train(options):

@@ -14,7 +14,7 @@ import pytest
 
 from keras_sae import cli, presets
 
-COMMANDS = ["quickstart", "list", "info", "train", "evaluate", "export", "encode"]
+COMMANDS = ["quickstart", "list", "info", "compare", "train", "evaluate", "export", "encode"]
 
 SMALL = """
 title = "A small recipe"
@@ -146,6 +146,18 @@ def test_ctrl_c_leaves_a_run_that_resumes(tmp_path, small_recipe):
     resumed = subprocess.run([*command, "--resume", "--set", f"epochs={done + 1}"], capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr[-2000:]
     assert json.loads((output / "run.json").read_text())["epochs_done"] == done + 1
+
+
+def test_compare(capsys, monkeypatch):
+    from keras_sae import evaluation
+
+    two = {name: evaluation.mechanisms(16)[name] for name in ("plain ReLU", "KSparse")}
+    monkeypatch.setattr(sys.modules["keras_sae.evaluation.compare"], "mechanisms", lambda units: two)
+    status, printed, _ = run(capsys, "compare", "--units", "16", "--epochs", "1", "--rounds", "1")
+    assert status == 0
+    assert re.search(r"^plain ReLU +0\.\d{4} +\d+\.\d +\d\.\d{4} +\d+ +\d+\.\d % +\d+\.\d\d +1\.00$", printed, re.MULTILINE)
+    assert re.search(r"^KSparse +0\.\d{4} +1\.0 ", printed, re.MULTILINE)
+    assert "16 units, 1 epochs of 2,000 images" in printed
 
 
 def test_quickstart(capsys, tmp_path):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from keras_sae import evaluation
+from keras_sae import evaluation, layers, regularizers
 from keras_sae.layers import KSparse
 from keras_sae.models import DenseAutoencoder
-from keras_sae.regularizers import ActivityKL
+from keras_sae.regularizers import ActivityKL, GroupL21
 
 
 def test_statistics_equal_those_computed_by_hand(sample):
@@ -102,3 +102,31 @@ def test_raw_mnist_pixels_err_as_published(tfds_data_dir):
 
     (x, y), (test_x, test_y) = (load_arrays("mnist", split, tfds_data_dir) for split in ("train[:6000]", "test"))
     assert 8 < evaluation.probe(x, y, test_x, test_y, validation=1000, C=[0.003, 0.01, 0.03])["error"] < 11
+
+
+def test_compare_measures_each_mechanism_beside_the_plain_autoencoder(sample):
+    images, labels = sample
+    train, test = (images[:192], labels[:192]), (images[192:], labels[192:])
+    chosen = {"plain ReLU": {}, "KSparse": {"sparsity": KSparse(3)}, "GroupL21": {"sparsity": GroupL21(1e-4)}}
+    sentences = []
+    rows = evaluation.compare(train, test, units=24, epochs=2, batch_size=64, rounds=2, chosen=chosen, report=sentences.append)
+    assert [row["name"] for row in rows] == list(chosen)
+    assert rows[1]["l0"] == 3.0
+    assert rows[0]["step_ratio"] == 1.0
+    assert all(row["step_ms"] > 0 and 0 < row["probe_accuracy"] <= 100 for row in rows)
+    assert len(sentences) == 4
+    again = evaluation.compare(train, test, units=24, epochs=2, batch_size=64, rounds=0, chosen=chosen)
+    assert [row["reconstruction_error"] for row in again] == pytest.approx([row["reconstruction_error"] for row in rows])
+    assert "step_ms" not in again[0]
+
+
+def test_compare_has_every_public_mechanism():
+    compared = {type(arguments["sparsity"]).__name__ for arguments in evaluation.mechanisms(40).values() if arguments}
+    public = {*layers.__all__, *regularizers.__all__, "L1", "L2"}
+    assert compared == public - {"TiedDense", "TiedConvTranspose", "ActivityPenalty"}
+
+
+@pytest.mark.parametrize("arguments", [{"units": 0}, {"epochs": 0}, {"rounds": -1}, {"units": 1.5}])
+def test_compare_refuses_bad_arguments(arguments, sample):
+    with pytest.raises(ValueError, match="Received"):
+        evaluation.compare(sample, sample, **arguments)
