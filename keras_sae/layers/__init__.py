@@ -1,9 +1,10 @@
-"""Layers that Keras lacks: selections, which zero entries of a code, and tied weights."""
+"""Layers that Keras lacks: selections, which zero entries of a code; decoders with tied weights; noise for denoising."""
 
 from keras_sae.layers.batch_k_sparse import BatchKSparse
 from keras_sae.layers.k_sparse import KSparse
+from keras_sae.layers.noise import MaskingNoise, SaltAndPepperNoise
 from keras_sae.layers.tied_conv_transpose import TiedConvTranspose
 from keras_sae.layers.tied_dense import TiedDense
 from keras_sae.layers.winner_take_all import WinnerTakeAll
 
-__all__ = ["BatchKSparse", "KSparse", "TiedConvTranspose", "TiedDense", "WinnerTakeAll"]
+__all__ = ["BatchKSparse", "KSparse", "MaskingNoise", "SaltAndPepperNoise", "TiedConvTranspose", "TiedDense", "WinnerTakeAll"]

@@ -38,6 +38,10 @@ class SparseAutoencoder(keras.Model):
             to the encoder in the order given; penalties of `"code"` charge what the decoder reads. A Keras regularizer such
             as `keras.regularizers.L1(0.01)`, which sums, is divided by the number of positions.
 
+        corruption: A layer that corrupts the input in training, which makes a denoising autoencoder: the target stays the
+            input as it came. `keras_sae.layers.MaskingNoise(0.3)`, `SaltAndPepperNoise`, `keras.layers.GaussianNoise`, or
+            its Keras config. It stands before the encoder and is no part of it.
+
     Attributes:
         encoder: The encoder with the selections, a functional model. Where this class or a subclass appended to it, its
             last layer is called `"code"`.
@@ -55,7 +59,7 @@ class SparseAutoencoder(keras.Model):
     ['l1', 'loss', 'reconstruction_loss']
     """
 
-    def __init__(self, encoder, decoder, sparsity=None, name=None, **kwargs):
+    def __init__(self, encoder, decoder, sparsity=None, corruption=None, name=None, **kwargs):
         encoder = _as_model(encoder, "encoder")
         with tying_to(encoder.layers):
             decoder = _as_model(decoder, "decoder")
@@ -65,9 +69,12 @@ class SparseAutoencoder(keras.Model):
             encoder = keras.Model(encoder.inputs[0], append_selections(encoder.outputs[0], selections), name=encoder.name)
         codes = _codes(encoder, charges)
         inputs = keras.Input(batch_shape=encoder.inputs[0].shape, dtype=encoder.inputs[0].dtype, name="inputs")
-        super().__init__(inputs=inputs, outputs=decoder(encoder(inputs)), name=name, **kwargs)
+        corruption = _as_layer(corruption)
+        corrupted = inputs if corruption is None else corruption(inputs)
+        super().__init__(inputs=inputs, outputs=decoder(encoder(corrupted)), name=name, **kwargs)
         self.encoder = encoder
         self.decoder = decoder
+        self.corruption = corruption
         self._reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
         if charges:
             self.objective = Objective(charges, {name: code.shape[-1] for name, code in codes.items()})
@@ -93,6 +100,8 @@ class SparseAutoencoder(keras.Model):
         return [*super().metrics, *self._untracked.code_metrics] if hasattr(self, "_untracked") else super().metrics
 
     def call(self, inputs, training=None, mask=None):
+        if self.corruption is not None:
+            inputs = self.corruption(inputs, training=training)
         codes = self._untracked.encode(inputs, training=training)
         outputs = self.decoder(codes["code"], training=training)
         if self.penalties or self._untracked.code_metrics:
@@ -163,6 +172,7 @@ class SparseAutoencoder(keras.Model):
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "decoder": keras.saving.serialize_keras_object(self.decoder),
             "sparsity": serialize_sparsity([], self.charges),  # the encoder holds the selections
+            "corruption": keras.saving.serialize_keras_object(self.corruption),
         }
 
     @classmethod
@@ -217,11 +227,22 @@ class SparseAutoencoder(keras.Model):
         return model
 
 
-def append_selections(code, selections):
-    """Applies the selections to the symbolic tensor `code`, and calls the result "code"."""
+def append_selections(code, selections, name="code"):
+    """Applies the selections to the symbolic tensor `code`, and names the result."""
     for selection in selections:
         code = selection(code)
-    return keras.layers.Identity(name="code", dtype=code.dtype)(code)
+    return keras.layers.Identity(name=name, dtype=code.dtype)(code)
+
+
+def _as_layer(corruption):
+    if isinstance(corruption, dict):
+        corruption = keras.saving.deserialize_keras_object(corruption)
+    if corruption is not None and not isinstance(corruption, keras.layers.Layer):
+        raise TypeError(
+            "`corruption` must be a layer such as keras_sae.layers.MaskingNoise(0.3) or keras.layers.GaussianNoise(0.1). "
+            f"Received: corruption={corruption!r} of type {type(corruption).__name__}."
+        )
+    return corruption
 
 
 def _as_model(model, role):

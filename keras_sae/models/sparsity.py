@@ -4,7 +4,7 @@ from keras_sae.regularizers import ActivityPenalty
 
 
 def split_sparsity(sparsity):
-    """Sorts what a user gave as `sparsity` into selections and penalties.
+    """Sorts what a user gave as `sparsity` into selections of the code and penalties.
 
     Args:
         sparsity: None, a selection layer, a penalty (any `keras.Regularizer`), the Keras config of one, or a list of these;
@@ -14,11 +14,43 @@ def split_sparsity(sparsity):
         `(selections, charges)`: the selections of the code, in order of application; and pairs of the name of a code and a
         penalty on it.
     """
+    selections, charges = _sort(sparsity)
+    for code in selections:
+        if code != "code" and selections[code]:
+            raise ValueError(
+                "A selection is a layer, and stands in the encoder where it selects; `sparsity` can only append it at "
+                f"the end, to the code. Received: {type(selections[code][0]).__name__} for {code!r}."
+            )
+    return selections.get("code", []), charges
+
+
+def split_levels(sparsity, levels):
+    """Sorts a `sparsity` of several levels, each of which may have selections.
+
+    Args:
+        sparsity: As for `split_sparsity`.
+        levels: The names of the levels, of which the last is "code".
+
+    Returns:
+        `(selections, charges)`: a dictionary of lists, from the name of each level; and pairs of a name and a penalty.
+    """
+    selections, charges = _sort(sparsity)
+    unknown = sorted(set(selections) - set(levels))
+    if unknown:
+        raise ValueError(
+            f"`sparsity` may name a level or the code: {', '.join(levels)}. Received: {', '.join(map(repr, unknown))}."
+        )
+    return {level: selections.get(level, []) for level in levels}, charges
+
+
+def _sort(sparsity):
+    """Selections by the name of the code, and charges."""
     if _is_config(sparsity) or not isinstance(sparsity, dict):
         sparsity = {"code": sparsity}
-    selections, charges = [], []
+    selections, charges = {}, []
     # In an order of its own, whatever that of the dictionary: weights that belong to penalties are saved by their place.
     for code in sorted(sparsity, key=lambda name: (name == "code", name)):
+        selections[code] = []
         mechanisms = sparsity[code]
         for mechanism in mechanisms if isinstance(mechanisms, (list, tuple)) else [mechanisms]:
             if _is_config(mechanism):
@@ -26,12 +58,7 @@ def split_sparsity(sparsity):
             if isinstance(mechanism, keras.regularizers.Regularizer):
                 charges.append((code, mechanism))
             elif isinstance(mechanism, keras.layers.Layer):
-                if code != "code":
-                    raise ValueError(
-                        "A selection is a layer, and stands in the encoder where it selects; `sparsity` can only append it at "
-                        f"the end, to the code. Received: {type(mechanism).__name__} for {code!r}."
-                    )
-                selections.append(mechanism)
+                selections[code].append(mechanism)
             elif mechanism is not None:
                 raise TypeError(
                     "`sparsity` must be a selection layer such as keras_sae.layers.KSparse(k=25), a penalty such as "
@@ -46,8 +73,16 @@ def _is_config(sparsity):
 
 
 def join_sparsity(selections, charges):
-    """The `sparsity` that `split_sparsity` sorts into these: a list, or a dictionary where several codes are charged."""
-    joined = {"code": list(selections)}
+    """The `sparsity` that is sorted into these: a list, or a dictionary where there is more than the code.
+
+    Args:
+        selections: List of the selections of the code, or a dictionary of lists by level.
+        charges: Pairs of the name of a code and a penalty on it.
+    """
+    joined = {"code": []}
+    for code, several in (selections if isinstance(selections, dict) else {"code": selections}).items():
+        if several:
+            joined[code] = list(several)
     for code, penalty in charges:
         joined.setdefault(code, []).append(penalty)
     return joined if len(joined) > 1 else joined["code"]

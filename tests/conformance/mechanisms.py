@@ -191,7 +191,7 @@ PENALTIES = {
 MECHANISMS = {**SELECTIONS, **PENALTIES}
 
 # Public layers and regularizers that are no mechanism.
-OTHERS = {"TiedConvTranspose", "TiedDense", "ActivityPenalty"}
+OTHERS = {"ActivityPenalty", "MaskingNoise", "SaltAndPepperNoise", "TiedConvTranspose", "TiedDense"}
 
 
 def code_of(case, rows=32, seed=0, dtype="float32"):

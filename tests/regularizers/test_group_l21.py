@@ -59,13 +59,12 @@ def test_labels_stand_beside_a_clean_target():
     assert logs["group_l21"] > 0
 
 
-def test_training_without_labels_is_refused():
+@pytest.mark.parametrize(("labels", "message"), [(None, "needs class labels"), (np.eye(3)[LABELS], "argmax")])
+def test_training_without_labels_or_with_one_hot_labels_is_refused(labels, message):
     model = DenseAutoencoder(12, 8, sparsity=GroupL21())
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="needs class labels"):
-        model.fit(X, verbose=0)
-    with pytest.raises(ValueError, match="argmax"):
-        model.fit(X, np.eye(3)[LABELS], verbose=0)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, labels, verbose=0)
 
 
 def test_it_is_no_activity_regularizer():

@@ -1,0 +1,134 @@
+import keras
+
+from keras_sae.layers import TiedDense
+from keras_sae.models.dense_levels import check_shape, check_width, dense_decoder, dense_encoder, normalize, selections_after
+from keras_sae.models.sparse_autoencoder import SparseAutoencoder
+from keras_sae.models.sparsity import join_sparsity, penalties_of, resolve_activation, serialize_sparsity, split_levels
+
+
+@keras.saving.register_keras_serializable(package="keras_sae")
+class DeepAutoencoder(SparseAutoencoder):
+    """A sparse autoencoder of several hidden levels, trained end to end.
+
+        level_1 = select(activation(flatten(x) @ W_1 + b_1)), level_2 = ..., code = select(activation(... @ W + b))
+
+    and the decoder mirrors the encoder, level by level. Every level can carry mechanisms of its own, with weights of their own.
+
+    Args:
+        input_shape: Integer or tuple, the shape of one input. Anything but a vector is flattened and restored.
+        hidden_units: Integer, or a list of integers, each at least 1: the widths of the hidden levels, from the input to the
+            code.
+        code_units: Integer, at least 1. Width of the code.
+        sparsity: Mechanisms of the code: a selection layer, a penalty, a list of both, or their Keras configs. Or a
+            dictionary of such by level, `{"level_1": ActivityKL(0.1), "level_2": ..., "code": KSparse(25)}`.
+        tied: Whether the decoder reads the transposed kernels of the encoder.
+        activation: Activation of the code, before selections. Defaults to what its mechanism is defined for, otherwise
+            "relu"; see `DenseAutoencoder`.
+        hidden_activation: Activation of the hidden levels, on both sides of the code, or a list of one for each. Defaults
+            to what the mechanism of the level is defined for, otherwise "relu".
+        output_activation: Activation of the reconstruction.
+        kernel_initializer: Initializer of the kernels.
+        unit_norm: Whether the weights by which each unit of the code is decoded are kept at norm 1.
+        corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
+        dtype: Dtype policy of the layers made here, such as "mixed_float16".
+
+    Input shape:
+        `(batch, *input_shape)`, float.
+
+    Output shape:
+        The same. `encoder` gives codes of shape `(batch, code_units)`; `encoder.get_layer("level_1").output` is that of the
+        first hidden level, after its selections.
+
+    Example:
+
+    >>> model = DeepAutoencoder((28, 28, 1), [500, 200], code_units=50, sparsity={"level_1": ActivityKL(), "code": KSparse(5)})
+    >>> model.encoder.get_layer("level_2").output.shape
+    (None, 200)
+    >>> [layer.name for layer in model.decoder.layers]
+    ['codes', 'decode', 'decode_2', 'decode_1', 'restore_shape']
+
+    References:
+        Hinton and Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", Science 313, 2006. Makhzani and
+        Frey, "k-Sparse Autoencoders", 2013, section 4.5.
+    """
+
+    def __init__(
+        self,
+        input_shape,
+        hidden_units,
+        code_units,
+        sparsity=None,
+        tied=False,
+        activation=None,
+        hidden_activation=None,
+        output_activation="linear",
+        kernel_initializer="glorot_uniform",
+        unit_norm=False,
+        corruption=None,
+        name=None,
+        dtype=None,
+        **kwargs,
+    ):
+        input_shape = check_shape(input_shape)
+        hidden_units = hidden_units if isinstance(hidden_units, (list, tuple)) else [hidden_units]
+        if not hidden_units:
+            raise ValueError(
+                "`hidden_units` lists the widths of the hidden levels, at least one. Received: hidden_units=[]. Use a "
+                "DenseAutoencoder for a code and nothing else."
+            )
+        widths = [check_width("hidden_units", units) for units in hidden_units]
+        if not isinstance(hidden_activation, (list, tuple)):
+            hidden_activation = [hidden_activation] * len(widths)
+        if len(hidden_activation) != len(widths):
+            raise ValueError(
+                "`hidden_activation` is one activation, or a list of one for each hidden level. Received: "
+                f"{len(hidden_activation)} activations for hidden_units={widths}."
+            )
+        levels = [
+            {"name": f"encode_{number}", "code": f"level_{number}", "units": units, "activation": activation_of_level}
+            for number, (units, activation_of_level) in enumerate(zip(widths, hidden_activation, strict=True), start=1)
+        ]
+        levels.append(
+            {"name": "encode", "code": "code", "units": check_width("code_units", code_units), "activation": activation}
+        )
+        selections, charges = split_levels(sparsity, [level["code"] for level in levels])
+        for level in levels:
+            level["selections"] = selections[level["code"]]
+            mechanisms = [*level["selections"], *penalties_of(level["code"], charges)]
+            level["activation"] = resolve_activation(level["activation"], mechanisms)
+        levels[-1]["constraint"] = keras.constraints.UnitNorm(axis=0) if tied and unit_norm else None
+        # Decoding a level is activated as the level that it restores was.
+        activations = [*(level["activation"] for level in reversed(levels[:-1])), keras.activations.get(output_activation)]
+        kernel_initializer = keras.initializers.get(kernel_initializer)
+        encoder = dense_encoder(input_shape, levels, kernel_initializer, dtype)
+        constraint = keras.constraints.UnitNorm(axis=1) if unit_norm else None
+        decoder = dense_decoder(encoder, levels, activations, tied, kernel_initializer, constraint, dtype)
+        if unit_norm:
+            normalize((encoder.get_layer("encode") if tied else decoder.get_layer("decode")).kernel)
+        sparsity = join_sparsity({}, charges)
+        super().__init__(encoder, decoder, sparsity=sparsity, corruption=corruption, name=name, **kwargs)
+
+    def get_config(self):
+        hidden = [layer for layer in self.encoder.layers if layer.name.startswith("encode_")]
+        encode, decode = self.encoder.get_layer("encode"), self.decoder.get_layer("decode")
+        tied = isinstance(decode, TiedDense)
+        selections = {
+            code: selections_after(self.encoder, name, code)
+            for name, code in [("encode", "code"), *((layer.name, layer.name.replace("encode", "level")) for layer in hidden)]
+        }
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "input_shape": self.encoder.inputs[0].shape[1:],
+            "hidden_units": [layer.units for layer in hidden],
+            "code_units": encode.units,
+            "sparsity": serialize_sparsity(selections, self.charges),
+            "tied": tied,
+            "activation": keras.activations.serialize(encode.activation),
+            "hidden_activation": [keras.activations.serialize(layer.activation) for layer in hidden],
+            "output_activation": keras.activations.serialize(self.decoder.get_layer("decode_1").activation),
+            "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
+            "unit_norm": (encode if tied else decode).kernel.constraint is not None,
+            "corruption": keras.saving.serialize_keras_object(self.corruption),
+            "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
+        }
