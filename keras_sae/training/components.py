@@ -10,6 +10,7 @@ from keras_sae import layers, models, regularizers
 _SOURCES = {
     "model": [models],
     "sparsity": [layers, regularizers, keras.regularizers],
+    "corruption": [layers, keras.layers],
     "kernel_initializer": [keras.initializers],
     "optimizer": [keras.optimizers],
     "learning_rate": [keras.optimizers.schedules],
@@ -31,6 +32,9 @@ def make(role, description):
         return [make(role, item) for item in description]
     if not isinstance(description, dict):
         return description
+    nested = all(isinstance(value, (dict, list)) for value in description.values())
+    if role == "sparsity" and "class" not in description and nested:
+        return {code: make(role, mechanisms) for code, mechanisms in description.items()}  # by the names of codes
     if "class" not in description:
         raise ValueError(f"`{role}` must name its `class`. Received: {description}.")
     name = description["class"]

@@ -234,3 +234,23 @@ def test_mnist_dense_ksparse_is_within_its_bar():
     metrics = presets.read_metadata(presets.find("mnist_dense_ksparse"))["metrics"]
     assert metrics["probe_error"] <= 1.8
     assert 6.9 <= metrics["probe_error_raw_pixels"] <= 7.6
+
+
+def test_a_recipe_describes_the_mechanisms_of_several_levels_and_noise(tmp_path):
+    path = tmp_path / "small_deep_ksparse.toml"
+    deep = """
+[model]
+class = "DeepAutoencoder"
+hidden_units = [12]
+code_units = 8
+corruption = { class = "MaskingNoise", rate = 0.2 }
+sparsity = { level_1 = { class = "ActivityKL", target = 0.2 }, code = [{ class = "KSparse", k = 2 }] }
+"""
+    before, rest = RECIPE.split("[model]")[0], RECIPE[RECIPE.index("[optimizer]") :]
+    path.write_text(before + deep + rest)
+    model = load_recipe(path).build((28, 28, 1))
+    assert [(code, type(penalty).__name__) for code, penalty in model.charges] == [("level_1", "ActivityKL")]
+    assert type(model.corruption).__name__ == "MaskingNoise"
+    assert model.encoder.layers[-2].k == 2
+    with pytest.raises(ValueError, match="must name its `class`"):
+        load_recipe(path, ["model.sparsity={ k = 2 }"]).build((28, 28, 1))
