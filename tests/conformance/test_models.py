@@ -80,9 +80,12 @@ def test_mixed_precision_stays_finite_at_a_batch_of_2048(case, dtype):
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
-@rows
+@pytest.mark.parametrize(
+    "name", [name for name in MECHANISMS if not name.endswith("of maps")]
+)  # whose layers are compiled apart
 @tensorflow_only
-def test_a_step_compiled_by_xla_is_the_same(case):
+def test_a_step_compiled_by_xla_is_the_same(name):
+    case = MECHANISMS[name]
     x, labels = inputs_of(case)
     results = []
     for jit_compile in (False, True):
