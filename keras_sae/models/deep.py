@@ -1,7 +1,6 @@
 import keras
 
-from keras_sae.layers import TiedDense
-from keras_sae.models.dense_levels import check_shape, check_width, dense_decoder, dense_encoder, normalize, selections_after
+from keras_sae.models.dense_levels import check_shape, check_width, config_of_pair, dense_pair, selections_after
 from keras_sae.models.sparse_autoencoder import SparseAutoencoder
 from keras_sae.models.sparsity import join_sparsity, penalties_of, resolve_activation, serialize_sparsity, split_levels
 
@@ -96,39 +95,18 @@ class DeepAutoencoder(SparseAutoencoder):
             level["selections"] = selections[level["code"]]
             mechanisms = [*level["selections"], *penalties_of(level["code"], charges)]
             level["activation"] = resolve_activation(level["activation"], mechanisms)
-        levels[-1]["constraint"] = keras.constraints.UnitNorm(axis=0) if tied and unit_norm else None
-        # Decoding a level is activated as the level that it restores was.
-        activations = [*(level["activation"] for level in reversed(levels[:-1])), keras.activations.get(output_activation)]
-        kernel_initializer = keras.initializers.get(kernel_initializer)
-        encoder = dense_encoder(input_shape, levels, kernel_initializer, dtype)
-        constraint = keras.constraints.UnitNorm(axis=1) if unit_norm else None
-        decoder = dense_decoder(encoder, levels, activations, tied, kernel_initializer, constraint, dtype)
-        if unit_norm:
-            normalize((encoder.get_layer("encode") if tied else decoder.get_layer("decode")).kernel)
+        encoder, decoder = dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype)
         sparsity = join_sparsity({}, charges)
         super().__init__(encoder, decoder, sparsity=sparsity, corruption=corruption, name=name, **kwargs)
 
     def get_config(self):
         hidden = [layer for layer in self.encoder.layers if layer.name.startswith("encode_")]
-        encode, decode = self.encoder.get_layer("encode"), self.decoder.get_layer("decode")
-        tied = isinstance(decode, TiedDense)
-        selections = {
-            code: selections_after(self.encoder, name, code)
-            for name, code in [("encode", "code"), *((layer.name, layer.name.replace("encode", "level")) for layer in hidden)]
-        }
+        codes = {"encode": "code", **{layer.name: layer.name.replace("encode", "level") for layer in hidden}}
+        selections = {code: selections_after(self.encoder, name, code) for name, code in codes.items()}
         return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "input_shape": self.encoder.inputs[0].shape[1:],
+            **config_of_pair(self),
             "hidden_units": [layer.units for layer in hidden],
-            "code_units": encode.units,
             "sparsity": serialize_sparsity(selections, self.charges),
-            "tied": tied,
-            "activation": keras.activations.serialize(encode.activation),
             "hidden_activation": [keras.activations.serialize(layer.activation) for layer in hidden],
             "output_activation": keras.activations.serialize(self.decoder.get_layer("decode_1").activation),
-            "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
-            "unit_norm": (encode if tied else decode).kernel.constraint is not None,
-            "corruption": keras.saving.serialize_keras_object(self.corruption),
-            "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
         }

@@ -1,7 +1,6 @@
 import keras
 
-from keras_sae.layers import TiedDense
-from keras_sae.models.dense_levels import check_shape, check_width, dense_decoder, dense_encoder, normalize, selections_after
+from keras_sae.models.dense_levels import check_shape, check_width, config_of_pair, dense_pair, selections_after
 from keras_sae.models.sparse_autoencoder import SparseAutoencoder
 from keras_sae.models.sparsity import join_sparsity, penalties_of, resolve_activation, serialize_sparsity, split_sparsity
 
@@ -72,39 +71,14 @@ class DenseAutoencoder(SparseAutoencoder):
             "activation": resolve_activation(activation, [*selections, *penalties_of("code", charges)]),
             "selections": selections,
             "code": "code",
-            "constraint": keras.constraints.UnitNorm(axis=0) if tied and unit_norm else None,
         }
-        kernel_initializer = keras.initializers.get(kernel_initializer)
-        encoder = dense_encoder(input_shape, [level], kernel_initializer, dtype)
-        decoder = dense_decoder(
-            encoder,
-            [level],
-            [keras.activations.get(output_activation)],
-            tied,
-            kernel_initializer,
-            keras.constraints.UnitNorm(axis=1) if unit_norm else None,
-            dtype,
-        )
-        if unit_norm:
-            normalize((encoder.get_layer("encode") if tied else decoder.get_layer("decode")).kernel)
+        encoder, decoder = dense_pair(input_shape, [level], output_activation, tied, unit_norm, kernel_initializer, dtype)
         sparsity = join_sparsity([], charges)
         super().__init__(encoder, decoder, sparsity=sparsity, corruption=corruption, name=name, **kwargs)
 
     def get_config(self):
-        # Read off the model rather than kept: while Keras loads a model, configs made then would carry marks of that load.
-        encode, decode = self.encoder.get_layer("encode"), self.decoder.get_layer("decode")
-        tied = isinstance(decode, TiedDense)
         return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "input_shape": self.encoder.inputs[0].shape[1:],
-            "code_units": encode.units,
+            **config_of_pair(self),
             "sparsity": serialize_sparsity(selections_after(self.encoder, "encode", "code"), self.charges),
-            "tied": tied,
-            "activation": keras.activations.serialize(encode.activation),
-            "output_activation": keras.activations.serialize(decode.activation),
-            "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
-            "unit_norm": (encode if tied else decode).kernel.constraint is not None,
-            "corruption": keras.saving.serialize_keras_object(self.corruption),
-            "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
+            "output_activation": keras.activations.serialize(self.decoder.get_layer("decode").activation),
         }

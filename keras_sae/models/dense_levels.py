@@ -7,6 +7,56 @@ from keras_sae.layers import TiedDense
 from keras_sae.models.sparse_autoencoder import append_selections
 
 
+def dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype):
+    """An encoder of dense levels, and the decoder that mirrors it.
+
+    Args:
+        input_shape: Tuple, flattened where it is no vector, and restored.
+        levels: List of dictionaries, from the input to the code: `name` of the dense layer, `units`, `activation`, the
+            `selections` after it, and the name of the `code` that they leave.
+        output_activation: Activation of the reconstruction. Decoding to a level is activated as that level was.
+        tied: Whether the decoder reads the transposed kernels of the encoder.
+        unit_norm: Whether the weights by which each unit of the code is decoded are kept at norm 1.
+        kernel_initializer: Initializer of the kernels.
+        dtype: Dtype policy of the layers.
+
+    Returns:
+        `(encoder, decoder)`, functional models.
+    """
+    kernel_initializer = keras.initializers.get(kernel_initializer)
+    if tied and unit_norm:
+        levels = [*levels[:-1], {**levels[-1], "constraint": keras.constraints.UnitNorm(axis=0)}]
+    activations = [*(level["activation"] for level in reversed(levels[:-1])), keras.activations.get(output_activation)]
+    encoder = dense_encoder(input_shape, levels, kernel_initializer, dtype)
+    constraint = keras.constraints.UnitNorm(axis=1) if unit_norm else None
+    decoder = dense_decoder(encoder, levels, activations, tied, kernel_initializer, constraint, dtype)
+    if unit_norm:
+        kernel = (encoder.get_layer(levels[-1]["name"]) if tied else decoder.get_layer("decode")).kernel
+        kernel.assign(kernel.constraint(kernel))  # from the start, not from the first step on
+    return encoder, decoder
+
+
+def config_of_pair(model):
+    """The arguments that the models of a `dense_pair` share, but for the activation of the output.
+
+    They are read off the model rather than kept: while Keras loads a model, configs made then would carry marks of that load.
+    """
+    encode, decode = model.encoder.get_layer("encode"), model.decoder.get_layer("decode")
+    tied = isinstance(decode, TiedDense)
+    return {
+        "name": model.name,
+        "trainable": model.trainable,
+        "input_shape": model.encoder.inputs[0].shape[1:],
+        "code_units": encode.units,
+        "tied": tied,
+        "activation": keras.activations.serialize(encode.activation),
+        "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
+        "unit_norm": (encode if tied else decode).kernel.constraint is not None,
+        "corruption": keras.saving.serialize_keras_object(model.corruption),
+        "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
+    }
+
+
 def dense_encoder(input_shape, levels, kernel_initializer, dtype):
     """A functional encoder of dense levels, one after the other.
 
@@ -81,11 +131,6 @@ def check_shape(input_shape):
             f"in it. Received: input_shape={input_shape!r}. Give a tuple of positive integers such as (28, 28, 1)."
         )
     return tuple(map(operator.index, shape))
-
-
-def normalize(kernel):
-    """Brings a kernel to where its constraint will keep it."""
-    kernel.assign(kernel.constraint(kernel))
 
 
 def copy_of(initializer):
