@@ -3,11 +3,11 @@ import numbers
 import keras
 from keras import ops
 
-from keras_sae.layers.tying import encoding_layer
+from keras_sae.layers.tying import TiedLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class TiedConvTranspose(keras.layers.Layer):
+class TiedConvTranspose(TiedLayer):
     """Decodes with the transpose of an encoding `Conv1D`, `Conv2D` or `Conv3D`.
 
         outputs = activation(transpose(convolution)(inputs) + bias)
@@ -48,17 +48,13 @@ class TiedConvTranspose(keras.layers.Layer):
     """
 
     def __init__(self, tied_to, output_size=None, activation=None, use_bias=True, bias_initializer="zeros", **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(tied_to, activation, use_bias, bias_initializer, **kwargs)
         if not isinstance(tied_to, (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)):
             raise TypeError(
                 "`tied_to` is the encoding convolution whose kernel is read: a keras.layers.Conv1D, Conv2D or Conv3D. "
                 f"Received: tied_to={tied_to!r} of type {type(tied_to).__name__}. For a Dense, use a TiedDense."
             )
-        self.tied_to = tied_to
         self.output_size = _per_axis(output_size, tied_to.rank)
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
-        self.bias_initializer = keras.initializers.get(bias_initializer)
 
     def build(self, input_shape):
         encode = self.tied_to
@@ -127,18 +123,7 @@ class TiedConvTranspose(keras.layers.Layer):
         return tuple(output_shape)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "tied_to": keras.saving.serialize_keras_object(self.tied_to),
-            "output_size": self.output_size,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "tied_to": encoding_layer(config["tied_to"])})
+        return {**super().get_config(), "output_size": self.output_size}
 
     def _axes(self):
         """The axis of the channels, and the range of the spatial axes."""

@@ -1,11 +1,11 @@
 import keras
 from keras import ops
 
-from keras_sae.layers.tying import encoding_layer
+from keras_sae.layers.tying import TiedLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class TiedDense(keras.layers.Layer):
+class TiedDense(TiedLayer):
     """Decodes with the transposed kernel of an encoding `Dense` layer.
 
         outputs = activation(inputs @ transpose(tied_to.kernel) + bias)
@@ -34,16 +34,12 @@ class TiedDense(keras.layers.Layer):
     """
 
     def __init__(self, tied_to, activation=None, use_bias=True, bias_initializer="zeros", **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(tied_to, activation, use_bias, bias_initializer, **kwargs)
         if not isinstance(tied_to, keras.layers.Layer):
             raise TypeError(
                 "`tied_to` is the encoding layer whose kernel is read, such as a keras.layers.Dense. "
                 f"Received: tied_to={tied_to!r} of type {type(tied_to).__name__}."
             )
-        self.tied_to = tied_to
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
-        self.bias_initializer = keras.initializers.get(bias_initializer)
 
     def build(self, input_shape):
         if not self.tied_to.built or getattr(self.tied_to, "kernel", None) is None or self.tied_to.kernel.ndim != 2:
@@ -70,16 +66,3 @@ class TiedDense(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.tied_to.kernel.shape[0])
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "tied_to": keras.saving.serialize_keras_object(self.tied_to),
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "tied_to": encoding_layer(config["tied_to"])})

@@ -20,7 +20,31 @@ def tying_to(layers):
         _encoding_layers.reset(token)
 
 
-def encoding_layer(config):
+class TiedLayer(keras.layers.Layer):
+    """What decoders with a tied kernel share: the layer that they read, an activation, a bias, and how they are saved."""
+
+    def __init__(self, tied_to, activation=None, use_bias=True, bias_initializer="zeros", **kwargs):
+        super().__init__(**kwargs)
+        self.tied_to = tied_to
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "tied_to": keras.saving.serialize_keras_object(self.tied_to),
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "tied_to": _encoding_layer(config["tied_to"])})
+
+
+def _encoding_layer(config):
     """The layer that `config`, a serialized encoding layer, stands for: that of `tying_to` by its name, or else a new one."""
     name = config["config"]["name"]
     known = [layer for layer in _encoding_layers.get() if layer.name == name]
