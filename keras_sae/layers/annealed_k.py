@@ -70,7 +70,7 @@ class AnnealedK(keras.layers.Layer):
         """Selects as many entries as `current_k` says at present.
 
         The width of a top-k is part of a compiled graph, and a wide one is slow. So there is a graph for what is wanted in
-        the end, where nothing is NaN; and, for the rest, graphs for that width, a few times it, and everything.
+        the end, where nothing is NaN; and, for the rest, one for a few times that width, and one for everything.
 
         Args:
             inputs: The code.
@@ -83,7 +83,7 @@ class AnnealedK(keras.layers.Layer):
             What `select` returned, with every NaN of `inputs` in its place.
         """
         current = ops.convert_to_tensor(self.current_k)
-        widths = sorted({min(width, self.competitors) for width in (self.k, 4 * self.k, self.competitors)})
+        widths = sorted({min(width, self.competitors) for width in (4 * self.k, self.competitors)})
 
         def with_care(width):
             selected, *more = select(without_nan(scores), current, width)
