@@ -4,6 +4,7 @@ import socket
 import urllib.request
 
 from keras_sae.datasets.fashion_mnist_sample import DIRECTORY, SAMPLE
+from keras_sae.datasets.patches import DATA_SETS
 
 
 def find_builder(name, data_dir=None):
@@ -22,7 +23,7 @@ def find_builder(name, data_dir=None):
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
-        known = [SAMPLE, *tfds.list_builders(with_community_datasets=False)]
+        known = [SAMPLE, *DATA_SETS, *tfds.list_builders(with_community_datasets=False)]
         near = difflib.get_close_matches(str(name), known, n=3)
         hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
         raise ValueError(

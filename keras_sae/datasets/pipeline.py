@@ -1,6 +1,7 @@
 import numpy as np
 
 from keras_sae.datasets.catalog import find_builder
+from keras_sae.datasets.patches import COUNTS, DATA_SETS, read
 
 # Data sets above this many bytes of pixels are neither cached nor shuffled whole: they would not fit into memory.
 _MEMORY = 2 * 1024**3
@@ -13,8 +14,9 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
     cached and shuffled whole; larger data sets are read from disk, and shuffled within a window of 2 GiB.
 
     Args:
-        name: The TFDS name of an image data set, such as `"mnist"`, or `"fashion_mnist_sample"`: 2,000 training and 1,000
-            test images that this package ships.
+        name: The TFDS name of an image data set, such as `"mnist"`; or `"fashion_mnist_sample"`: 2,000 training and 1,000
+            test images that this package ships; or `"patches"` or `"color_patches"`: 20,000 training and 5,000 test patches
+            of natural photographs, whitened, of mean 0 rather than in [0, 1]; see `keras_sae.datasets.patches`.
         split: A split as TFDS writes it: `"train"`, `"test"`, `"train[:10%]"`, `"train[:1000]+test"`.
         data_dir: Folder of the TFDS data. Defaults to the environment variable `TFDS_DATA_DIR`, then to TFDS' own default.
         batch_size: Integer, or None for single examples.
@@ -42,12 +44,12 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
     if shuffle is None:
         shuffle = str(split).startswith("train")
     dataset, image, count = _read(name, split, data_dir)
-    if batch_size is not None and None in image.shape:
+    if batch_size is not None and None in tuple(image.shape):
         raise ValueError(
             f"The images of {name!r} vary in size (shape {image.shape}), so they cannot be batched. Load them with "
             "batch_size=None, then map a resize and batch."
         )
-    bytes_each = int(np.prod([size or 1024 for size in image.shape])) * np.dtype(image.np_dtype).itemsize
+    bytes_each = int(np.prod([size or 1024 for size in tuple(image.shape)])) * image.dtype.size
     window = max(1, min(count, _MEMORY // bytes_each))
     if window == count:
         dataset = dataset.cache()
@@ -55,7 +57,7 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
         dataset = dataset.shuffle(window, seed=seed, reshuffle_each_iteration=True)
     if batch_size is not None:
         dataset = dataset.batch(batch_size)
-    scale = np.float32(np.iinfo(image.np_dtype).max) if np.issubdtype(image.np_dtype, np.integer) else np.float32(1)
+    scale = _scale(image.dtype.as_numpy_dtype)
 
     def to_unit_range(pixels, *label):
         pixels = tf.cast(pixels, tf.float32) / scale
@@ -72,7 +74,7 @@ def load_arrays(name, split, data_dir=None):
 
     Returns:
         `(images, labels)`: uint8 of shape `(n, height, width, channels)` as stored, and int64 of shape `(n,)`. Divide by
-        255 before a model sees them.
+        255 before a model sees them. Patches are float32, ready for a model.
 
     Example:
 
@@ -96,16 +98,17 @@ def epochs_from(images, batch_size, seed, first_epoch=0):
     The order of an epoch depends on nothing that came before it, so a resumed run sees what it would have seen.
 
     Args:
-        images: uint8 array of shape `(n, ...)`.
+        images: Array of shape `(n, ...)`. uint8 is divided by 255.
         batch_size: Integer. The last batch of an epoch may be smaller.
         seed: Integer.
         first_epoch: The epoch to begin with.
 
     Returns:
-        `tf.data.Dataset` of float32 batches in [0, 1].
+        `tf.data.Dataset` of float32 batches.
     """
     import tensorflow as tf
 
+    scale = _scale(images.dtype)
     images = tf.constant(images)
 
     def one_epoch(epoch):
@@ -113,23 +116,36 @@ def epochs_from(images, batch_size, seed, first_epoch=0):
         return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
 
     def gather(rows):
-        return tf.cast(tf.gather(images, rows), tf.float32) / np.float32(255)
+        return tf.cast(tf.gather(images, rows), tf.float32) / scale
 
     return tf.data.Dataset.counter(first_epoch).flat_map(one_epoch).map(gather).prefetch(tf.data.AUTOTUNE)
 
 
+def _scale(dtype):
+    """What images of a dtype are divided by."""
+    return np.float32(np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1)
+
+
 def _read(name, split, data_dir):
-    """The stored examples of a split: a dataset of (uint8 image, label), the image's TFDS feature, their number."""
-    builder = find_builder(name, data_dir)
-    features = builder.info.features
+    """The stored examples of a split: a dataset of (image, label), the spec of an image, their number."""
+    import tensorflow as tf
+
+    builder = None if name in DATA_SETS else find_builder(name, data_dir)
+    splits = builder.info.splits if builder else COUNTS
     try:
-        count = builder.info.splits[split].num_examples
-        dataset = builder.as_dataset(split=split, shuffle_files=False)
+        if builder:
+            count = splits[split].num_examples
+            dataset = builder.as_dataset(split=split, shuffle_files=False)
+        else:
+            examples = read(name, split)
+            count = len(examples["image"])
+            dataset = tf.data.Dataset.from_tensor_slices(examples)
     except (ValueError, KeyError, AssertionError) as error:
         raise ValueError(
-            f"{name!r} has no split {split!r}. Its splits are {list(builder.info.splits)}, and parts are written as in "
+            f"{name!r} has no split {split!r}. Its splits are {list(splits)}, and parts are written as in "
             f"'train[:10%]' or 'train[:1000]'. TFDS says: {error}"
         ) from error
-    wanted = ("image", "label") if "label" in features else ("image",)
+    image = dataset.element_spec["image"]
+    wanted = ("image", "label") if "label" in dataset.element_spec else ("image",)
     dataset = dataset.map(lambda example: tuple(example[key] for key in wanted) if len(wanted) > 1 else example["image"])
-    return dataset, features["image"], count
+    return dataset, image, count
