@@ -1,6 +1,6 @@
 import keras
 
-from keras_sae.models.dense_levels import check_shape, check_width, config_of_pair, dense_pair, selections_after
+from keras_sae.models.dense_levels import check_shape, check_width, config_of_pair, dense_pair, selections_of
 from keras_sae.models.sparse_autoencoder import SparseAutoencoder
 from keras_sae.models.sparsity import join_sparsity, penalties_of, resolve_activation, serialize_sparsity, split_levels
 
@@ -16,7 +16,7 @@ class DeepAutoencoder(SparseAutoencoder):
     Args:
         input_shape: Integer or tuple, the shape of one input. Anything but a vector is flattened and restored.
         hidden_units: Integer, or a list of integers, each at least 1: the widths of the hidden levels, from the input to the
-            code.
+            code. An empty list makes a `DenseAutoencoder`.
         code_units: Integer, at least 1. Width of the code.
         sparsity: Mechanisms of the code: a selection layer, a penalty, a list of both, or their Keras configs. Or a
             dictionary of such by level, `{"level_1": ActivityKL(0.1), "level_2": ..., "code": KSparse(25)}`.
@@ -27,7 +27,7 @@ class DeepAutoencoder(SparseAutoencoder):
             to what the mechanism of the level is defined for, otherwise "relu".
         output_activation: Activation of the reconstruction.
         kernel_initializer: Initializer of the kernels.
-        unit_norm: Whether the weights by which each unit of the code is decoded are kept at norm 1.
+        unit_norm: Whether the weights by which each unit of a level, and of the code, is decoded are kept at norm 1.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
 
@@ -70,11 +70,6 @@ class DeepAutoencoder(SparseAutoencoder):
     ):
         input_shape = check_shape(input_shape)
         hidden_units = hidden_units if isinstance(hidden_units, (list, tuple)) else [hidden_units]
-        if not hidden_units:
-            raise ValueError(
-                "`hidden_units` lists the widths of the hidden levels, at least one. Received: hidden_units=[]. Use a "
-                "DenseAutoencoder for a code and nothing else."
-            )
         widths = [check_width("hidden_units", units) for units in hidden_units]
         if not isinstance(hidden_activation, (list, tuple)):
             hidden_activation = [hidden_activation] * len(widths)
@@ -101,12 +96,11 @@ class DeepAutoencoder(SparseAutoencoder):
 
     def get_config(self):
         hidden = [layer for layer in self.encoder.layers if layer.name.startswith("encode_")]
-        codes = {"encode": "code", **{layer.name: layer.name.replace("encode", "level") for layer in hidden}}
-        selections = {code: selections_after(self.encoder, name, code) for name, code in codes.items()}
+        codes = [*(layer.name.replace("encode", "level") for layer in hidden), "code"]
+        selections = {code: selections_of(self.encoder, code) for code in codes}
         return {
             **config_of_pair(self),
             "hidden_units": [layer.units for layer in hidden],
             "sparsity": serialize_sparsity(selections, self.charges),
             "hidden_activation": [keras.activations.serialize(layer.activation) for layer in hidden],
-            "output_activation": keras.activations.serialize(self.decoder.get_layer("decode_1").activation),
         }

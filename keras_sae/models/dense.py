@@ -1,6 +1,6 @@
 import keras
 
-from keras_sae.models.dense_levels import check_shape, check_width, config_of_pair, dense_pair, selections_after
+from keras_sae.models.dense_levels import check_shape, check_width, config_of_pair, dense_pair, selections_of
 from keras_sae.models.sparse_autoencoder import SparseAutoencoder
 from keras_sae.models.sparsity import join_sparsity, penalties_of, resolve_activation, serialize_sparsity, split_sparsity
 
@@ -79,6 +79,5 @@ class DenseAutoencoder(SparseAutoencoder):
     def get_config(self):
         return {
             **config_of_pair(self),
-            "sparsity": serialize_sparsity(selections_after(self.encoder, "encode", "code"), self.charges),
-            "output_activation": keras.activations.serialize(self.decoder.get_layer("decode").activation),
+            "sparsity": serialize_sparsity(selections_of(self.encoder, "code"), self.charges),
         }

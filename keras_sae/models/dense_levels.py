@@ -16,7 +16,7 @@ def dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_i
             `selections` after it, and the name of the `code` that they leave.
         output_activation: Activation of the reconstruction. Decoding to a level is activated as that level was.
         tied: Whether the decoder reads the transposed kernels of the encoder.
-        unit_norm: Whether the weights by which each unit of the code is decoded are kept at norm 1.
+        unit_norm: Whether the weights by which each unit of a level is decoded are kept at norm 1.
         kernel_initializer: Initializer of the kernels.
         dtype: Dtype policy of the layers.
 
@@ -24,20 +24,25 @@ def dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_i
         `(encoder, decoder)`, functional models.
     """
     kernel_initializer = keras.initializers.get(kernel_initializer)
-    if tied and unit_norm:
-        levels = [*levels[:-1], {**levels[-1], "constraint": keras.constraints.UnitNorm(axis=0)}]
+    encoder_constraint = keras.constraints.UnitNorm(axis=0) if unit_norm and tied else None
+    decoder_constraint = keras.constraints.UnitNorm(axis=1) if unit_norm and not tied else None
     activations = [*(level["activation"] for level in reversed(levels[:-1])), keras.activations.get(output_activation)]
-    encoder = dense_encoder(input_shape, levels, kernel_initializer, dtype)
-    constraint = keras.constraints.UnitNorm(axis=1) if unit_norm else None
-    decoder = dense_decoder(encoder, levels, activations, tied, kernel_initializer, constraint, dtype)
-    if unit_norm:
-        kernel = (encoder.get_layer(levels[-1]["name"]) if tied else decoder.get_layer("decode")).kernel
-        kernel.assign(kernel.constraint(kernel))  # from the start, not from the first step on
+    encoder = dense_encoder(input_shape, levels, kernel_initializer, encoder_constraint, dtype)
+    decoder = dense_decoder(encoder, levels, activations, tied, kernel_initializer, decoder_constraint, dtype)
+    apply_constraints(encoder, decoder)
     return encoder, decoder
 
 
+def apply_constraints(*models):
+    """Makes weights obey their constraints from the start, not from the first step on."""
+    for model in models:
+        for weight in model.trainable_weights:
+            if weight.constraint is not None:
+                weight.assign(weight.constraint(weight))
+
+
 def config_of_pair(model):
-    """The arguments that the models of a `dense_pair` share, but for the activation of the output.
+    """The arguments that the models of a `dense_pair` share.
 
     They are read off the model rather than kept: while Keras loads a model, configs made then would carry marks of that load.
     """
@@ -50,6 +55,7 @@ def config_of_pair(model):
         "code_units": encode.units,
         "tied": tied,
         "activation": keras.activations.serialize(encode.activation),
+        "output_activation": keras.activations.serialize(output_layer(model.decoder).activation),
         "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
         "unit_norm": (encode if tied else decode).kernel.constraint is not None,
         "corruption": keras.saving.serialize_keras_object(model.corruption),
@@ -57,14 +63,20 @@ def config_of_pair(model):
     }
 
 
-def dense_encoder(input_shape, levels, kernel_initializer, dtype):
+def output_layer(decoder):
+    """The layer of a decoder that makes the reconstruction, before its shape is restored."""
+    return [layer for layer in decoder.layers if hasattr(layer, "activation")][-1]
+
+
+def dense_encoder(input_shape, levels, kernel_initializer, constraint, dtype):
     """A functional encoder of dense levels, one after the other.
 
     Args:
         input_shape: Tuple, flattened where it is no vector.
         levels: List of dictionaries, from the input to the code: `name` of the dense layer, `units`, `activation`, the
-            `selections` after it, the name of the `code` that they leave, and optionally `constraint` on the kernel.
+            `selections` after it, and the name of the `code` that they leave.
         kernel_initializer: Initializer of the kernels. Each but the first has a copy: one object draws the same numbers twice.
+        constraint: Constraint on the kernels.
         dtype: Dtype policy of the dense layers.
     """
     inputs = keras.Input(input_shape, name="inputs")
@@ -74,7 +86,7 @@ def dense_encoder(input_shape, levels, kernel_initializer, dtype):
             level["units"],
             activation=level["activation"],
             kernel_initializer=copy_of(kernel_initializer) if index else kernel_initializer,
-            kernel_constraint=level.get("constraint"),
+            kernel_constraint=constraint,
             name=level["name"],
             dtype=dtype,
         )(code)
@@ -90,7 +102,7 @@ def dense_decoder(encoder, levels, activations, tied, kernel_initializer, constr
         levels: Its levels.
         activations: Activations of the decoding layers, from the code to the reconstruction.
         tied: Whether they read the transposed kernels of the encoder.
-        constraint: Constraint on the kernel that reads the code, where it is not tied.
+        constraint: Constraint on the kernels, where they are not tied.
     """
     input_shape = encoder.inputs[0].shape[1:]
     codes = keras.Input(encoder.outputs[0].shape[1:], name="codes", dtype=encoder.outputs[0].dtype)
@@ -105,7 +117,7 @@ def dense_decoder(encoder, levels, activations, tied, kernel_initializer, constr
                 size,
                 activation=activation,
                 kernel_initializer=copy_of(kernel_initializer),
-                kernel_constraint=constraint if outputs is codes else None,
+                kernel_constraint=constraint,
                 name=name,
                 dtype=dtype,
             )
@@ -137,7 +149,10 @@ def copy_of(initializer):
     return keras.initializers.get(keras.initializers.serialize(initializer))
 
 
-def selections_after(encoder, layer, code):
-    """The selections between a dense layer of an encoder and the code that they leave."""
-    layers = encoder.layers
-    return layers[layers.index(encoder.get_layer(layer)) + 1 : layers.index(encoder.get_layer(code))]
+def selections_of(encoder, code):
+    """The selections that leave the code of that name: the layers before it, back to the one that computes."""
+    names = [layer.name for layer in encoder.layers]
+    begin = end = names.index(code)
+    while not names[begin - 1].startswith(("encode", "pool")):
+        begin -= 1
+    return encoder.layers[begin:end]

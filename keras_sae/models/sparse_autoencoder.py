@@ -135,7 +135,7 @@ class SparseAutoencoder(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        target, labels = target_and_labels(self.charges, x, y, y_pred, training)
+        target, labels = target_and_labels(self.charges, self._own_target(x), y, y_pred, training)
         loss = super().compute_loss(x, target, y_pred, sample_weight, training)
         # Keras divides each replica's losses by the number of replicas, so that their sum is the mean over the batch.
         replicas = replica_count()
@@ -153,6 +153,10 @@ class SparseAutoencoder(keras.Model):
                 loss = loss + ops.cast(value, loss.dtype) / replicas
         return loss
 
+    def _own_target(self, x):
+        """What an input is reconstructed as, where no target is given: itself."""
+        return x
+
     def _codes_of(self, x, y_pred, training):
         """The codes that `y_pred` was decoded from: kept since the forward pass, or made again from `x`."""
         forward = self._untracked.forward
@@ -161,7 +165,7 @@ class SparseAutoencoder(keras.Model):
         return codes if outputs is not None and outputs is y_pred else self._untracked.encode(x, training=training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        target, _ = target_and_labels(self.charges, x, y, y_pred, training=False)
+        target, _ = target_and_labels(self.charges, self._own_target(x), y, y_pred, training=False)
         return super().compute_metrics(x, target, y_pred, sample_weight=sample_weight)
 
     def get_config(self):

@@ -96,6 +96,29 @@ def serialize_sparsity(selections, charges):
     return [keras.saving.serialize_keras_object(mechanism) for mechanism in joined] or None
 
 
+def by_level(sparsity, levels):
+    """A `sparsity` of several levels, by level: what names no level is given to each, to all but the last as a copy.
+
+    Args:
+        sparsity: As for `split_levels`.
+        levels: The names of the levels.
+    """
+    if isinstance(sparsity, dict) and not _is_config(sparsity):
+        return sparsity
+    mechanisms = sparsity if isinstance(sparsity, (list, tuple)) else [sparsity]
+    return {**{level: [_copy(mechanism) for mechanism in mechanisms] for level in levels[:-1]}, levels[-1]: sparsity}
+
+
+def _copy(mechanism):
+    if _is_config(mechanism):
+        mechanism = keras.saving.deserialize_keras_object(mechanism)
+    if isinstance(mechanism, keras.layers.Layer):
+        config = mechanism.get_config()
+        config.pop("name", None)  # which is another layer's already
+        return type(mechanism).from_config(config)
+    return keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(mechanism))
+
+
 def penalties_of(code, charges):
     """The penalties on the code of that name."""
     return [penalty for name, penalty in charges if name == code]

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_sae.layers import BatchKSparse, KSparse, WinnerTakeAll
 from keras_sae.models import DenseAutoencoder, SparseAutoencoder
-from keras_sae.regularizers import ActivityKL, ActivityTargetL1, ActivityTargetL2, GroupL21
+from keras_sae.regularizers import ActivityKL, ActivityLog, ActivityTargetL1, ActivityTargetL2, GroupL21
 
 UNITS = 12
 MAP = (3, 4)  # the positions of a convolutional code
@@ -154,6 +154,9 @@ PENALTIES = {
         lambda: ActivityKL(0.1, 2.0, momentum=0.8), lambda a, _: 2 * kl(0.1, a.mean(axis=0)).sum()
     ),
     "ActivityKL of maps": Penalty(lambda: ActivityKL(0.1, 2.0), lambda a, _: 2 * kl(0.1, a.mean(axis=0)).sum(), positions=MAP),
+    "ActivityLog": Penalty(
+        lambda: ActivityLog(2.0), lambda a, _: 2 * np.log(1 + np.square(a)).sum(axis=1).mean(), -0.9, activation="relu"
+    ),
     "ActivityTargetL1": Penalty(lambda: ActivityTargetL1(0.1, 2.0), lambda a, _: 2 * np.abs(a.mean(axis=0) - 0.1).sum()),
     "ActivityTargetL1 population": Penalty(
         lambda: ActivityTargetL1(0.1, 2.0, "population"), lambda a, _: 2 * np.abs(a.mean(axis=1) - 0.1).mean()
@@ -191,7 +194,17 @@ PENALTIES = {
 MECHANISMS = {**SELECTIONS, **PENALTIES}
 
 # Public layers and regularizers that are no mechanism.
-OTHERS = {"ActivityPenalty", "MaskingNoise", "SaltAndPepperNoise", "TiedConvTranspose", "TiedDense"}
+OTHERS = {
+    "ActivityPenalty",
+    "FISTA",
+    "GaussianKL",
+    "GaussianSample",
+    "LISTA",
+    "MaskingNoise",
+    "SaltAndPepperNoise",
+    "TiedConvTranspose",
+    "TiedDense",
+}
 
 
 def code_of(case, rows=32, seed=0, dtype="float32"):

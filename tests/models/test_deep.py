@@ -82,11 +82,23 @@ def test_tied_levels_share_their_kernels():
     assert model.count_params() == 12 * 10 + 10 + 10 * 8 + 8 + 8 * 6 + 6 + 8 + 10 + 12
 
 
-def test_unit_norm_holds_the_atoms_of_the_code():
-    model = DeepAutoencoder((4, 3, 1), 10, 6, sparsity=keras.regularizers.L1(0.1), unit_norm=True)
+@pytest.mark.parametrize("tied", [False, True])
+def test_unit_norm_holds_the_atoms_of_every_level(tied):
+    model = DeepAutoencoder((4, 3, 1), 10, 6, sparsity=keras.regularizers.L1(0.1), unit_norm=True, tied=tied)
     model.compile("sgd", "mse")
-    model.fit(X, verbose=0)
-    np.testing.assert_allclose(np.linalg.norm(as_numpy(model.decoder.get_layer("decode").kernel), axis=1), 1, rtol=1e-5)
+    for _ in range(2):
+        for name in ("decode", "decode_1"):
+            decode = model.decoder.get_layer(name)
+            kernel = as_numpy(decode.tied_to.kernel).T if tied else as_numpy(decode.kernel)
+            np.testing.assert_allclose(np.linalg.norm(kernel, axis=1), 1, rtol=1e-5)
+        model.fit(X, verbose=0)
+
+
+def test_no_hidden_level_makes_a_dense_autoencoder():
+    model = DeepAutoencoder((4, 3, 1), [], 6, sparsity=KSparse(2), output_activation="sigmoid")
+    again = DeepAutoencoder.from_config(model.get_config())
+    assert again.count_params() == DenseAutoencoder((4, 3, 1), 6, sparsity=KSparse(2)).count_params()
+    assert again.decoder.get_layer("decode").activation is keras.activations.sigmoid
 
 
 def test_deeper_reconstructs_curved_data_better():
@@ -134,7 +146,6 @@ def test_something_that_is_no_layer_does_not_corrupt():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"hidden_units": []}, "at least one"),
         ({"hidden_units": [4, 0]}, "hidden_units=0"),
         ({"hidden_units": [4], "hidden_activation": ["relu", "relu"]}, "2 activations"),
         ({"hidden_units": [4], "sparsity": {"level_2": KSparse(2)}}, "level_1, code"),
