@@ -23,8 +23,8 @@ def blocks(text, language):
 def test_the_examples_run(readme, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     examples = blocks(readme, "python")
-    assert len(examples) == 2
-    transfer, own = examples
+    assert len(examples) == 3
+    transfer, own, stacked = examples
     given = {}
     exec(transfer, given)
     assert given["classifier"].evaluate(given["test"], verbose=0)[1] > 0.75
@@ -33,6 +33,10 @@ def test_the_examples_run(readme, tmp_path, monkeypatch):
     assert given["codes"].shape == (2000, 500)
     assert ((given["codes"] != 0).sum(axis=1) <= 75).all()
     assert (tmp_path / "my_encoder" / "metadata.json").is_file()
+    given = {}
+    exec(stacked, given)
+    images, labels = given["datasets"].load_arrays("fashion_mnist_sample", "test")
+    assert given["classifier"].evaluate(images / 255.0, labels, verbose=0)[1] > 0.75
 
 
 def test_the_table_of_presets_is_the_generated_one(readme):

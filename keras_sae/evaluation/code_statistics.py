@@ -16,7 +16,7 @@ def encode(model, x, batch_size=1000):
         batch_size: Integer, inputs encoded at a time.
     """
     encoder = getattr(model, "encoder", model)
-    batches = [encoder(_as_input(x[start : start + batch_size]), training=False) for start in _starts(x, batch_size)]
+    batches = [encoder(as_input(x[start : start + batch_size]), training=False) for start in _starts(x, batch_size)]
     return np.concatenate([keras.ops.convert_to_numpy(keras.ops.cast(batch, "float32")) for batch in batches])
 
 
@@ -46,7 +46,7 @@ def code_statistics(model, x, batch_size=1000):
     l0, mean_rate, dead_units = L0(threshold), MeanRate(), DeadUnits(units, threshold)
     error = keras.metrics.Mean()
     for start in _starts(x, batch_size):
-        inputs = _as_input(x[start : start + batch_size])
+        inputs = as_input(x[start : start + batch_size])
         code = model.encoder(inputs, training=False)
         for metric in (l0, mean_rate, dead_units):
             metric.update_state(code)
@@ -61,7 +61,8 @@ def code_statistics(model, x, batch_size=1000):
     }
 
 
-def _as_input(x):
+def as_input(x):
+    """What a model reads: uint8 images divided by 255, and anything else as it is."""
     return x.astype("float32") / np.float32(255) if x.dtype == np.uint8 else x
 
 
