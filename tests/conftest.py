@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:  # one core for each worker, and for what it starts
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,6 +23,11 @@ def pytest_configure(config):
         # Two devices on one CPU, so that MirroredStrategy has two replicas. It must be said before TensorFlow starts.
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+def pytest_collection_modifyitems(items):
+    # First what takes long, the notebooks, the README and the wheel, so that no worker waits for them at the end.
+    items.sort(key=lambda item: item.path.parent.name != "tests")
 
 
 @pytest.fixture(autouse=True)
