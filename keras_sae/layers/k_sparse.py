@@ -16,7 +16,8 @@ class KSparse(AnnealedK):
     """Keeps the `k` largest entries of each code and sets the others to zero.
 
     The selection of the k-sparse autoencoder: units compete, exactly `k` of them win, and gradients flow through the
-    winners only. Ties are broken by place, so a row of equal entries keeps exactly `k` of them too.
+    winners only. Ties are broken by place (on PyTorch, as its top-k breaks them), so a row of equal entries keeps exactly
+    `k` of them too.
 
     In training it keeps `current_k` entries, a saved weight that starts at `k` and that
     `keras_sae.callbacks.KSchedule` anneals. At inference it always keeps `ceil(alpha * k)` entries, or as many as there

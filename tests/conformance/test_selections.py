@@ -94,7 +94,9 @@ def test_infinities_compete_as_numbers_do(case, training):
     finite = np.where(high, 1e30, np.where(low, -1e30, code)).astype("float32")
     ties = run(case, large, training)
     assert not np.isnan(ties).any()
-    np.testing.assert_array_equal(ties != 0, run(case, finite, training) != 0)
+    # What is kept, not where: several infinities tie, and among equals a backend may choose.
+    kept = np.clip(ties, np.float32(-1e30), np.float32(1e30))
+    np.testing.assert_array_equal(np.sort(kept, axis=None), np.sort(run(case, finite, training), axis=None))
 
 
 @rows
