@@ -165,7 +165,7 @@ class SparseAutoencoder(keras.Model):
         return codes if outputs is not None and outputs is y_pred else self._untracked.encode(x, training=training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        target, _ = target_and_labels(self.charges, self._own_target(x), y, y_pred, training=False)
+        target, _ = target_and_labels(self.charges, x, y, y_pred, training=False)
         return super().compute_metrics(x, target, y_pred, sample_weight=sample_weight)
 
     def get_config(self):

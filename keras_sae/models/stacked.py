@@ -235,6 +235,9 @@ class _Level(SparseAutoencoder):
         below = self._untracked.below
         return x if below is None else ops.stop_gradient(below(x, training=False))
 
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return self.get_metrics_result()  # those of the loss: `pretrain` compiles no others
+
 
 def _names(count):
     return [*(f"level_{number}" for number in range(1, count)), "code"]

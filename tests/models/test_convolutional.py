@@ -146,7 +146,7 @@ def test_it_learns_to_reconstruct():
     )
     model.compile(keras.optimizers.Adam(0.02), "mse")
     losses = model.fit(x, epochs=15, batch_size=32, verbose=0).history["loss"]
-    assert losses[-1] < 0.03 < losses[0]
+    assert losses[-1] < 0.05 < losses[0]
 
 
 @pytest.mark.parametrize(
