@@ -190,7 +190,7 @@ def _compare(options):
     print(
         f"\n{options.units} units, {options.epochs} epochs of {len(train[0]):,} images, batches of 256.\n"
         "Active is what is not zero, or above 0.1 where nothing is exactly zero, as with sigmoid units.\n"
-        "Ratio: of a step to the plain one, the median over rounds in which each model has its turn."
+        "Ratio: of a step to the plain one, the median over rounds, each time beside a plain step."
     )
 
 
