@@ -4,7 +4,21 @@ import socket
 import urllib.request
 
 from keras_sae.datasets.fashion_mnist_sample import DIRECTORY, SAMPLE
-from keras_sae.datasets.patches import DATA_SETS
+from keras_sae.datasets.patches import COUNTS, DATA_SETS, read
+
+
+def find_source(name, data_dir=None):
+    """Where the stored examples of a data set come from: the names of its splits, and a function from a split to them.
+
+    Raises:
+        ValueError, FileNotFoundError: as `find_builder`.
+    """
+    import tensorflow as tf
+
+    if name in DATA_SETS:
+        return list(COUNTS), lambda split: tf.data.Dataset.from_tensor_slices(read(name, split))
+    builder = find_builder(name, data_dir)
+    return list(builder.info.splits), lambda split: builder.as_dataset(split=split, shuffle_files=False)
 
 
 def find_builder(name, data_dir=None):

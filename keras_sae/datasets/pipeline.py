@@ -1,7 +1,6 @@
 import numpy as np
 
-from keras_sae.datasets.catalog import find_builder
-from keras_sae.datasets.patches import COUNTS, DATA_SETS, read
+from keras_sae.datasets.catalog import find_source
 
 # Data sets above this many bytes of pixels are neither cached nor shuffled whole: they would not fit into memory.
 _MEMORY = 2 * 1024**3
@@ -128,24 +127,15 @@ def _scale(dtype):
 
 def _read(name, split, data_dir):
     """The stored examples of a split: a dataset of (image, label), the spec of an image, their number."""
-    import tensorflow as tf
-
-    builder = None if name in DATA_SETS else find_builder(name, data_dir)
-    splits = builder.info.splits if builder else COUNTS
+    splits, examples_of = find_source(name, data_dir)
     try:
-        if builder:
-            count = splits[split].num_examples
-            dataset = builder.as_dataset(split=split, shuffle_files=False)
-        else:
-            examples = read(name, split)
-            count = len(examples["image"])
-            dataset = tf.data.Dataset.from_tensor_slices(examples)
+        dataset = examples_of(split)
     except (ValueError, KeyError, AssertionError) as error:
         raise ValueError(
-            f"{name!r} has no split {split!r}. Its splits are {list(splits)}, and parts are written as in "
+            f"{name!r} has no split {split!r}. Its splits are {splits}, and parts are written as in "
             f"'train[:10%]' or 'train[:1000]'. TFDS says: {error}"
         ) from error
     image = dataset.element_spec["image"]
     wanted = ("image", "label") if "label" in dataset.element_spec else ("image",)
     dataset = dataset.map(lambda example: tuple(example[key] for key in wanted) if len(wanted) > 1 else example["image"])
-    return dataset, image, count
+    return dataset, image, int(dataset.cardinality())

@@ -36,9 +36,8 @@ def gabor(shape, x, y, orientation, wavelength, phase, width, length, amplitude=
         Daugman, "Uncertainty relation for resolution in space, spatial frequency, and orientation optimized by
         two-dimensional visual cortical filters", 1985.
     """
-    u, v = _axes(shape, x, y, orientation)
-    envelope = np.exp(-(u**2) / (2 * width**2) - v**2 / (2 * length**2))
-    return amplitude * envelope * np.cos(2 * np.pi * u / wavelength + phase)
+    waves = _waves(shape, x, y, orientation, 1 / wavelength, width, length)
+    return amplitude * (np.array([np.cos(phase), np.sin(phase)]) @ waves).reshape(shape)
 
 
 def gabor_fit(features, threshold=0.8):

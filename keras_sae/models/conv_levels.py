@@ -3,7 +3,7 @@ import math
 import keras
 
 from keras_sae.layers import TiedConvTranspose
-from keras_sae.models.dense_levels import apply_constraints, copy_of
+from keras_sae.models.levels import apply_constraints, copy_of
 from keras_sae.models.sparse_autoencoder import append_selections
 
 _POOLING = {"max": "MaxPooling", "average": "AveragePooling"}

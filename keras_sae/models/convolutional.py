@@ -3,9 +3,9 @@ import operator
 import keras
 
 from keras_sae.models.conv_levels import conv_pair
-from keras_sae.models.dense_levels import output_layer, selections_of
+from keras_sae.models.levels import config_of_levels, make_levels, one_each
 from keras_sae.models.sparse_autoencoder import SparseAutoencoder
-from keras_sae.models.sparsity import join_sparsity, penalties_of, resolve_activation, serialize_sparsity, split_levels
+from keras_sae.models.sparsity import join_sparsity
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
@@ -89,37 +89,23 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
         dtype=None,
         **kwargs,
     ):
-        filters = _per_level("filters", filters)
-        count = len(filters)
+        count = len(filters) if isinstance(filters, (list, tuple)) else 1
+        if not count:
+            raise ValueError("`filters` lists the number of maps of each level, at least one. Received: filters=[].")
         arguments = {
-            "filters": filters,
-            "kernel_size": _per_level("kernel_size", kernel_size, count),
-            "strides": _per_level("strides", strides, count),
+            "filters": _integers("filters", filters, count),
+            "kernel_size": _integers("kernel_size", kernel_size, count),
+            "strides": _integers("strides", strides, count),
             "pooling": pooling,
             "upsampling": upsampling,
-            "decoder_kernel_size": decoder_kernel_size and _per_level("decoder_kernel_size", decoder_kernel_size, 1)[0],
+            "decoder_kernel_size": decoder_kernel_size and _integers("decoder_kernel_size", decoder_kernel_size, 1)[0],
             "tied": bool(tied),
             "unit_norm": bool(unit_norm),
         }
         _check_choices(arguments)
         input_shape = _check_shape(input_shape, arguments["strides"])
-        if not isinstance(hidden_activation, (list, tuple)):
-            hidden_activation = [hidden_activation] * (count - 1)
-        if len(hidden_activation) != count - 1:
-            raise ValueError(
-                "`hidden_activation` is one activation, or a list of one for each level below the code. Received: "
-                f"{len(hidden_activation)} activations for filters={filters}."
-            )
-        levels = [
-            {"name": f"encode_{number}", "code": f"level_{number}", "activation": activation_of_level}
-            for number, activation_of_level in enumerate(hidden_activation, start=1)
-        ]
-        levels.append({"name": "encode", "code": "code", "activation": activation})
-        selections, charges = split_levels(sparsity, [level["code"] for level in levels])
+        levels, charges = make_levels(count, sparsity, activation, hidden_activation)
         for index, level in enumerate(levels):
-            level["selections"] = selections[level["code"]]
-            mechanisms = [*level["selections"], *penalties_of(level["code"], charges)]
-            level["activation"] = resolve_activation(level["activation"], mechanisms)
             level.update({key: arguments[key][index] for key in ("filters", "kernel_size", "strides")})
         encoder, decoder = conv_pair(input_shape, levels, arguments, output_activation, kernel_initializer, dtype)
         sparsity = join_sparsity({}, charges)
@@ -127,33 +113,15 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
         self._arguments = arguments
 
     def get_config(self):
-        hidden = [layer for layer in self.encoder.layers if layer.name.startswith("encode_")]
-        encode = self.encoder.get_layer("encode")
-        codes = [*(layer.name.replace("encode", "level") for layer in hidden), "code"]
-        return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "input_shape": self.encoder.inputs[0].shape[1:],
-            **{key: list(value) if isinstance(value, (list, tuple)) else value for key, value in self._arguments.items()},
-            "sparsity": serialize_sparsity({code: selections_of(self.encoder, code) for code in codes}, self.charges),
-            "activation": keras.activations.serialize(encode.activation),
-            "hidden_activation": [keras.activations.serialize(layer.activation) for layer in hidden],
-            "output_activation": keras.activations.serialize(output_layer(self.decoder).activation),
-            "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
-            "corruption": keras.saving.serialize_keras_object(self.corruption),
-            "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
-        }
+        arguments = {key: list(value) if isinstance(value, (list, tuple)) else value for key, value in self._arguments.items()}
+        return {**config_of_levels(self), **arguments}
 
 
-def _per_level(name, value, count=None):
+def _integers(name, value, count):
     """An argument that is an integer for all levels or a list of one for each, as a list."""
-    values = list(value) if isinstance(value, (list, tuple)) else [value] * (count or 1)
-    integers = all(not isinstance(one, bool) and hasattr(one, "__index__") and one >= 1 for one in values)
-    if not values or not integers or len(values) != (count or len(values)):
-        raise ValueError(
-            f"`{name}` is an integer of at least 1, or a list of one for each level"
-            f"{f', here {count}' if count else ''}. Received: {name}={value!r}."
-        )
+    values = one_each(name, value, count)
+    if not all(not isinstance(one, bool) and hasattr(one, "__index__") and one >= 1 for one in values):
+        raise ValueError(f"`{name}` counts, and is at least 1 for every level. Received: {name}={value!r}.")
     return [operator.index(one) for one in values]
 
 

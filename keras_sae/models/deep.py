@@ -1,8 +1,9 @@
 import keras
 
-from keras_sae.models.dense_levels import check_shape, check_width, config_of_pair, dense_pair, selections_of
+from keras_sae.models.dense_levels import check_shape, check_width, config_of_pair, dense_pair
+from keras_sae.models.levels import make_levels
 from keras_sae.models.sparse_autoencoder import SparseAutoencoder
-from keras_sae.models.sparsity import join_sparsity, penalties_of, resolve_activation, serialize_sparsity, split_levels
+from keras_sae.models.sparsity import join_sparsity
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
@@ -70,37 +71,14 @@ class DeepAutoencoder(SparseAutoencoder):
     ):
         input_shape = check_shape(input_shape)
         hidden_units = hidden_units if isinstance(hidden_units, (list, tuple)) else [hidden_units]
-        widths = [check_width("hidden_units", units) for units in hidden_units]
-        if not isinstance(hidden_activation, (list, tuple)):
-            hidden_activation = [hidden_activation] * len(widths)
-        if len(hidden_activation) != len(widths):
-            raise ValueError(
-                "`hidden_activation` is one activation, or a list of one for each hidden level. Received: "
-                f"{len(hidden_activation)} activations for hidden_units={widths}."
-            )
-        levels = [
-            {"name": f"encode_{number}", "code": f"level_{number}", "units": units, "activation": activation_of_level}
-            for number, (units, activation_of_level) in enumerate(zip(widths, hidden_activation, strict=True), start=1)
-        ]
-        levels.append(
-            {"name": "encode", "code": "code", "units": check_width("code_units", code_units), "activation": activation}
-        )
-        selections, charges = split_levels(sparsity, [level["code"] for level in levels])
-        for level in levels:
-            level["selections"] = selections[level["code"]]
-            mechanisms = [*level["selections"], *penalties_of(level["code"], charges)]
-            level["activation"] = resolve_activation(level["activation"], mechanisms)
+        widths = [*(check_width("hidden_units", units) for units in hidden_units), check_width("code_units", code_units)]
+        levels, charges = make_levels(len(widths), sparsity, activation, hidden_activation)
+        for level, units in zip(levels, widths, strict=True):
+            level["units"] = units
         encoder, decoder = dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype)
         sparsity = join_sparsity({}, charges)
         super().__init__(encoder, decoder, sparsity=sparsity, corruption=corruption, name=name, **kwargs)
 
     def get_config(self):
         hidden = [layer for layer in self.encoder.layers if layer.name.startswith("encode_")]
-        codes = [*(layer.name.replace("encode", "level") for layer in hidden), "code"]
-        selections = {code: selections_of(self.encoder, code) for code in codes}
-        return {
-            **config_of_pair(self),
-            "hidden_units": [layer.units for layer in hidden],
-            "sparsity": serialize_sparsity(selections, self.charges),
-            "hidden_activation": [keras.activations.serialize(layer.activation) for layer in hidden],
-        }
+        return {**config_of_pair(self), "hidden_units": [layer.units for layer in hidden]}

@@ -1,8 +1,9 @@
 import keras
 
-from keras_sae.models.dense_levels import check_shape, check_width, config_of_pair, dense_pair, selections_of
+from keras_sae.models.dense_levels import check_shape, check_width, config_of_pair, dense_pair
+from keras_sae.models.levels import make_levels
 from keras_sae.models.sparse_autoencoder import SparseAutoencoder
-from keras_sae.models.sparsity import join_sparsity, penalties_of, resolve_activation, serialize_sparsity, split_sparsity
+from keras_sae.models.sparsity import join_sparsity
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
@@ -63,21 +64,13 @@ class DenseAutoencoder(SparseAutoencoder):
         **kwargs,
     ):
         input_shape = check_shape(input_shape)
-        code_units = check_width("code_units", code_units)
-        selections, charges = split_sparsity(sparsity)
-        level = {
-            "name": "encode",
-            "units": code_units,
-            "activation": resolve_activation(activation, [*selections, *penalties_of("code", charges)]),
-            "selections": selections,
-            "code": "code",
-        }
-        encoder, decoder = dense_pair(input_shape, [level], output_activation, tied, unit_norm, kernel_initializer, dtype)
-        sparsity = join_sparsity([], charges)
+        levels, charges = make_levels(1, sparsity, activation)
+        levels[0]["units"] = check_width("code_units", code_units)
+        encoder, decoder = dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype)
+        sparsity = join_sparsity({}, charges)
         super().__init__(encoder, decoder, sparsity=sparsity, corruption=corruption, name=name, **kwargs)
 
     def get_config(self):
-        return {
-            **config_of_pair(self),
-            "sparsity": serialize_sparsity(selections_of(self.encoder, "code"), self.charges),
-        }
+        config = config_of_pair(self)
+        config.pop("hidden_activation")  # there is no level below the code
+        return config

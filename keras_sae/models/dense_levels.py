@@ -4,6 +4,7 @@ import operator
 import keras
 
 from keras_sae.layers import TiedDense
+from keras_sae.models.levels import apply_constraints, config_of_levels, copy_of
 from keras_sae.models.sparse_autoencoder import append_selections
 
 
@@ -33,39 +34,16 @@ def dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_i
     return encoder, decoder
 
 
-def apply_constraints(*models):
-    """Makes weights obey their constraints from the start, not from the first step on."""
-    for model in models:
-        for weight in model.trainable_weights:
-            if weight.constraint is not None:
-                weight.assign(weight.constraint(weight))
-
-
 def config_of_pair(model):
-    """The arguments that the models of a `dense_pair` share.
-
-    They are read off the model rather than kept: while Keras loads a model, configs made then would carry marks of that load.
-    """
+    """The arguments that the models of a `dense_pair` share."""
     encode, decode = model.encoder.get_layer("encode"), model.decoder.get_layer("decode")
     tied = isinstance(decode, TiedDense)
     return {
-        "name": model.name,
-        "trainable": model.trainable,
-        "input_shape": model.encoder.inputs[0].shape[1:],
+        **config_of_levels(model),
         "code_units": encode.units,
         "tied": tied,
-        "activation": keras.activations.serialize(encode.activation),
-        "output_activation": keras.activations.serialize(output_layer(model.decoder).activation),
-        "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
         "unit_norm": (encode if tied else decode).kernel.constraint is not None,
-        "corruption": keras.saving.serialize_keras_object(model.corruption),
-        "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
     }
-
-
-def output_layer(decoder):
-    """The layer of a decoder that makes the reconstruction, before its shape is restored."""
-    return [layer for layer in decoder.layers if hasattr(layer, "activation")][-1]
 
 
 def dense_encoder(input_shape, levels, kernel_initializer, constraint, dtype):
@@ -75,7 +53,7 @@ def dense_encoder(input_shape, levels, kernel_initializer, constraint, dtype):
         input_shape: Tuple, flattened where it is no vector.
         levels: List of dictionaries, from the input to the code: `name` of the dense layer, `units`, `activation`, the
             `selections` after it, and the name of the `code` that they leave.
-        kernel_initializer: Initializer of the kernels. Each but the first has a copy: one object draws the same numbers twice.
+        kernel_initializer: Initializer of the kernels. Each but the first has a copy.
         constraint: Constraint on the kernels.
         dtype: Dtype policy of the dense layers.
     """
@@ -143,16 +121,3 @@ def check_shape(input_shape):
             f"in it. Received: input_shape={input_shape!r}. Give a tuple of positive integers such as (28, 28, 1)."
         )
     return tuple(map(operator.index, shape))
-
-
-def copy_of(initializer):
-    return keras.initializers.get(keras.initializers.serialize(initializer))
-
-
-def selections_of(encoder, code):
-    """The selections that leave the code of that name: the layers before it, back to the one that computes."""
-    names = [layer.name for layer in encoder.layers]
-    begin = end = names.index(code)
-    while not names[begin - 1].startswith(("encode", "pool")):
-        begin -= 1
-    return encoder.layers[begin:end]

@@ -35,10 +35,11 @@ def split_levels(sparsity, levels):
         `(selections, charges)`: a dictionary of lists, from the name of each level; and pairs of a name and a penalty.
     """
     selections, charges = _sort(sparsity)
-    unknown = sorted(set(selections) - set(levels))
+    unknown = sorted(code for code in selections if selections[code] and code not in levels)
     if unknown:
         raise ValueError(
-            f"`sparsity` may name a level or the code: {', '.join(levels)}. Received: {', '.join(map(repr, unknown))}."
+            "A selection is a layer, and stands in the encoder where it selects: at the end of a level. `sparsity` may name "
+            f"{', '.join(levels)}. Received: {', '.join(map(repr, unknown))}."
         )
     return {level: selections.get(level, []) for level in levels}, charges
 

@@ -5,6 +5,7 @@ import keras
 from keras import ops
 
 from keras_sae.models.deep import DeepAutoencoder
+from keras_sae.models.levels import level_names, one_each
 from keras_sae.models.sparse_autoencoder import SparseAutoencoder
 from keras_sae.models.sparsity import by_level, join_sparsity, penalties_of
 
@@ -72,17 +73,14 @@ class StackedAutoencoder(DeepAutoencoder):
         **kwargs,
     ):
         code_units = list(code_units) if isinstance(code_units, (list, tuple)) else [code_units]
-        activation = list(activation) if isinstance(activation, (list, tuple)) else [activation] * len(code_units)
-        if not code_units or len(activation) != len(code_units):
-            raise ValueError(
-                "`code_units` lists the width of each level, at least one, and `activation` is one for all of them or a list "
-                f"of one for each. Received: code_units={code_units}, activation={activation}."
-            )
+        if not code_units:
+            raise ValueError("`code_units` lists the width of each level, at least one. Received: code_units=[].")
+        activation = one_each("activation", activation, len(code_units))
         super().__init__(
             input_shape,
             hidden_units=code_units[:-1],
             code_units=code_units[-1],
-            sparsity=by_level(sparsity, _names(len(code_units))),
+            sparsity=by_level(sparsity, level_names(len(code_units))),
             tied=tied,
             activation=activation[-1],
             hidden_activation=activation[:-1],
@@ -98,7 +96,7 @@ class StackedAutoencoder(DeepAutoencoder):
     @property
     def levels(self):
         """The names of the levels, from the input to the code."""
-        return _names(sum(layer.name.startswith("encode") for layer in self.encoder.layers))
+        return level_names(sum(layer.name.startswith("encode") for layer in self.encoder.layers))
 
     def pretrain(self, x, y=None, epochs=1, optimizer="adam", loss="mse", levels=None, verbose="auto", **fit):
         """Trains the levels one after the other, from the input to the code, each on the codes of the level below.
@@ -110,7 +108,7 @@ class StackedAutoencoder(DeepAutoencoder):
         Args:
             x: What `fit` takes: an array, a `tf.data.Dataset`, a `keras.utils.PyDataset`.
             y: Class labels, where a mechanism needs them. A data set yields them beside the inputs.
-            epochs: Integer, or a list of one for each level that is trained.
+            epochs: Integer, or a list of one for each of `levels`, in their order.
             optimizer: A Keras optimizer or its name; each level has a fresh copy.
             loss: A Keras loss, between what a level reads and its reconstruction.
             levels: List of the names of the levels to train. Defaults to all of them.
@@ -124,17 +122,12 @@ class StackedAutoencoder(DeepAutoencoder):
         for name in levels:
             if name not in self.levels:
                 raise ValueError(f"`levels` names levels to train, of {', '.join(self.levels)}. Received: {name!r}.")
-        epochs = list(epochs) if isinstance(epochs, (list, tuple)) else [epochs] * len(levels)
-        if len(epochs) != len(levels):
-            raise ValueError(
-                "`epochs` is one number for all levels, or a list of one for each that is trained. "
-                f"Received: epochs={epochs} for the levels {', '.join(levels)}."
-            )
+        epochs = dict(zip(levels, one_each("epochs", epochs, len(levels)), strict=True))
         optimizer = keras.optimizers.serialize(keras.optimizers.get(optimizer))
         strategy = getattr(self, "distribute_strategy", None)
         trainable = [(layer, layer.trainable) for layer in self.encoder.layers]
         histories = {}
-        for name, count in zip(sorted(levels, key=self.levels.index), epochs, strict=True):
+        for name in sorted(epochs, key=self.levels.index):
             try:
                 with strategy.scope() if strategy else contextlib.nullcontext():
                     level = self._level(name)
@@ -142,7 +135,7 @@ class StackedAutoencoder(DeepAutoencoder):
                 if verbose:
                     width, shape = level.decoder.input_shape[-1], level.decoder.output_shape[1:]
                     sys.stdout.write(f"{name}: {width} units that reconstruct {shape}\n")
-                histories[name] = level.fit(x, y, epochs=count, verbose=verbose, **fit)
+                histories[name] = level.fit(x, y, epochs=epochs[name], verbose=verbose, **fit)
             finally:
                 for layer, was in trainable:
                     layer.trainable = was
@@ -161,16 +154,15 @@ class StackedAutoencoder(DeepAutoencoder):
             begin anew.
         """
         code_units = list(code_units) if isinstance(code_units, (list, tuple)) else [code_units]
-        activation = list(activation) if isinstance(activation, (list, tuple)) else [activation] * len(code_units)
         config = self.get_config()
         known = len(self.levels)
-        names = _names(known + len(code_units))
+        names = level_names(known + len(code_units))
         old = {names[self.levels.index(level)]: mechanisms for level, mechanisms in config["sparsity"].items()}
         stack = type(self).from_config(
             {
                 **config,
                 "code_units": [*config["code_units"], *code_units],
-                "activation": [*config["activation"], *activation],
+                "activation": [*config["activation"], *one_each("activation", activation, len(code_units))],
                 "sparsity": {**by_level(sparsity, names[known:]), **old},
             }
         )
@@ -237,7 +229,3 @@ class _Level(SparseAutoencoder):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return self.get_metrics_result()  # those of the loss: `pretrain` compiles no others
-
-
-def _names(count):
-    return [*(f"level_{number}" for number in range(1, count)), "code"]

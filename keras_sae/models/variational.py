@@ -3,7 +3,7 @@ import math
 import keras
 
 from keras_sae.layers import GaussianSample
-from keras_sae.models.dense_levels import check_shape, check_width, dense_decoder, dense_encoder, output_layer
+from keras_sae.models.dense_levels import check_shape, check_width, dense_decoder, dense_encoder
 from keras_sae.models.sparse_autoencoder import SparseAutoencoder
 from keras_sae.regularizers import GaussianKL
 
@@ -111,7 +111,9 @@ class VariationalAutoencoder(SparseAutoencoder):
             "hidden_units": [layer.units for layer in hidden],
             "weight": self.penalties[0].weight,
             "hidden_activation": keras.activations.serialize(hidden[0].activation) if hidden else None,
-            "output_activation": keras.activations.serialize(output_layer(self.decoder).activation),
+            "output_activation": keras.activations.serialize(
+                self.decoder.get_layer("decode_1" if hidden else "decode").activation
+            ),
             "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
             "corruption": keras.saving.serialize_keras_object(self.corruption),
             "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),

@@ -65,6 +65,13 @@ def test_only_the_level_in_training_changes(tied):
     assert (tuned["encode_1"][0] != after["encode_1"][0]).any()
 
 
+def test_epochs_belong_to_the_levels_as_listed():
+    stack = StackedAutoencoder((4, 3, 1), [8, 6, 5])
+    histories = stack.pretrain(X, levels=["code", "level_1"], epochs=[3, 1], verbose=0)
+    assert {name: len(history.epoch) for name, history in histories.items()} == {"level_1": 1, "code": 3}
+    assert list(histories) == ["level_1", "code"]  # trained from the input to the code all the same
+
+
 def test_pretraining_beats_no_pretraining_at_the_start_of_fine_tuning():
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(1).normal(size=(512, 3)) @ np.random.default_rng(2).normal(size=(3, 12))
