@@ -58,27 +58,28 @@ class Objective(keras.layers.Layer):
             training: Whether running means move.
 
         Returns:
-            List of scalars, in the order of `penalties`.
+            List of scalars, in the order of `penalties`; and the number of samples in the whole batch.
         """
         codes = {name: in_statistics_dtype(codes[name]) for name in dict.fromkeys(self.codes)}
         shares = [position_count(code) for code in codes.values()]
+        shares.append(ops.cast(ops.shape(codes[self.codes[0]])[0], shares[0].dtype))
         place = {name: index for index, name in enumerate(codes)}
         for name, penalty in zip(self.codes, self.penalties, strict=True):
             idle = labels is None and getattr(penalty, "supervised", False)
             totals = ops.zeros(()) if idle else totals_of(penalty, codes[name], labels)
             shares.append(ops.cast(totals, shares[0].dtype))
         shares = _sums(shares)
-        positions = shares[: len(codes)]
+        positions, samples, totals_by_penalty = shares[: len(codes)], shares[len(codes)], shares[len(codes) + 1 :]
         values = []
         for index, (name, penalty) in enumerate(zip(self.codes, self.penalties, strict=True)):
-            totals, count = shares[len(codes) + index], positions[place[name]]
+            totals, count = totals_by_penalty[index], positions[place[name]]
             if labels is None and getattr(penalty, "supervised", False):
                 values.append(ops.zeros_like(totals))
                 continue
             if training and self.running[index] is not None:
                 totals = self._running_totals(index, totals, count)
             values.append(value_or_zero(penalty, totals, count) * ops.cast(self.scales[index], totals.dtype))
-        return values
+        return values, samples
 
     def _running_totals(self, index, totals, positions):
         """Totals of a running mean, with the gradient of the batch's own.

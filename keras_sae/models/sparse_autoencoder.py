@@ -8,13 +8,14 @@ from keras_sae import presets
 from keras_sae.layers.tying import tying_to
 from keras_sae.metrics import CodeMetric
 from keras_sae.models.objective import Objective
+from keras_sae.models.parts import as_layer, as_model
 from keras_sae.models.sparsity import penalties_of, resolve_activation, serialize_sparsity, split_sparsity
 from keras_sae.models.target import target_and_labels
-from keras_sae.replicas import replica_count
+from keras_sae.replicas import DistributedModel, replica_count, sum_over_replicas
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class SparseAutoencoder(keras.Model):
+class SparseAutoencoder(DistributedModel):
     """Reconstructs its input from a sparse code: `x -> encoder -> code -> decoder -> reconstruction`.
 
     Made from any encoder and decoder, and the base of the architectures of this package. It is trained as any Keras
@@ -60,16 +61,16 @@ class SparseAutoencoder(keras.Model):
     """
 
     def __init__(self, encoder, decoder, sparsity=None, corruption=None, name=None, **kwargs):
-        encoder = _as_model(encoder, "encoder")
+        encoder = as_model(encoder, "encoder")
         with tying_to(encoder.layers):
-            decoder = _as_model(decoder, "decoder")
+            decoder = as_model(decoder, "decoder")
         selections, charges = split_sparsity(sparsity)
         resolve_activation(_code_activation(encoder), penalties_of("code", charges))
         if selections:
             encoder = keras.Model(encoder.inputs[0], append_selections(encoder.outputs[0], selections), name=encoder.name)
         codes = _codes(encoder, charges)
         inputs = keras.Input(batch_shape=encoder.inputs[0].shape, dtype=encoder.inputs[0].dtype, name="inputs")
-        corruption = _as_layer(corruption)
+        corruption = as_layer(corruption)
         corrupted = inputs if corruption is None else corruption(inputs)
         super().__init__(inputs=inputs, outputs=decoder(encoder(corrupted)), name=name, **kwargs)
         self.encoder = encoder
@@ -141,17 +142,29 @@ class SparseAutoencoder(keras.Model):
         replicas = replica_count()
         layer_losses = sum(ops.sum(layer_loss) for layer_loss in self.losses)
         samples = ops.shape(y_pred)[0]
-        self._reconstruction_tracker.update_state((loss - layer_losses) * replicas, sample_weight=samples)
+        reconstruction = loss - layer_losses
+        if replicas > 1:
+            reconstruction = ops.where(samples > 0, reconstruction, 0)  # a replica may have no sample of a small batch
+        self._reconstruction_tracker.update_state(reconstruction * replicas, sample_weight=samples)
         if self.penalties or self._untracked.code_metrics:
             codes = self._codes_of(x, y_pred, training)
             for metric in self._untracked.code_metrics:
                 metric.update_state(codes["code"])
+        batch = samples
         if self.penalties:
-            values = self.objective.values(codes, labels, training)
+            values, batch = self.objective.values(codes, labels, training)
             for tracker, value in zip(self._penalty_trackers, values, strict=True):
                 tracker.update_state(value, sample_weight=samples)
-                loss = loss + ops.cast(value, loss.dtype) / replicas
-        return loss
+                layer_losses = layer_losses + ops.cast(value, loss.dtype) / replicas
+        elif replicas > 1:
+            batch = sum_over_replicas(samples)
+        if replicas > 1:
+            # Shares of a batch may differ in size: the gradient of each counts by its samples. The value stays as it is, for
+            # it is weighed by samples where it is logged.
+            share = ops.cast(samples * replicas, loss.dtype) / ops.cast(batch, loss.dtype)
+            weighed = reconstruction * share
+            reconstruction = weighed + ops.stop_gradient(reconstruction - weighed)
+        return reconstruction + layer_losses
 
     def _own_target(self, x):
         """What an input is reconstructed as, where no target is given: itself."""
@@ -236,37 +249,6 @@ def append_selections(code, selections, name="code"):
     for selection in selections:
         code = selection(code)
     return keras.layers.Identity(name=name, dtype=code.dtype)(code)
-
-
-def _as_layer(corruption):
-    if isinstance(corruption, dict):
-        corruption = keras.saving.deserialize_keras_object(corruption)
-    if corruption is not None and not isinstance(corruption, keras.layers.Layer):
-        raise TypeError(
-            "`corruption` must be a layer such as keras_sae.layers.MaskingNoise(0.3) or keras.layers.GaussianNoise(0.1). "
-            f"Received: corruption={corruption!r} of type {type(corruption).__name__}."
-        )
-    return corruption
-
-
-def _as_model(model, role):
-    if isinstance(model, dict):
-        model = keras.saving.deserialize_keras_object(model)
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`{role}` must be a keras.Model. Received: {role}={model!r} of type {type(model).__name__}. "
-            "Wrap layers in keras.Sequential([keras.Input(shape), ...])."
-        )
-    try:
-        inputs, outputs = model.inputs, model.outputs
-    except AttributeError:
-        inputs = outputs = None
-    if not inputs or len(inputs) != 1 or len(outputs) != 1:
-        raise ValueError(
-            f"`{role}` must be a functional or Sequential model with one known input and one output, so that it can be "
-            f"tapped and exported. Received: {role}={model!r}. Begin it with keras.Input(shape)."
-        )
-    return model
 
 
 def _codes(encoder, charges):

@@ -164,7 +164,7 @@ for name, case in PENALTIES.items():
     labels = labels_of(32) if is_supervised(case) else None
     for step in range(2):  # so that a running mean has a past
         code = ops.convert_to_tensor(code_of(case, seed=step))
-        values[f"{name} {step}"] = ops.convert_to_numpy(objective.values({"code": code}, labels, training=True)[0])
+        values[f"{name} {step}"] = ops.convert_to_numpy(objective.values({"code": code}, labels, training=True)[0][0])
 np.savez(sys.argv[2], **values)
 """
     results = []

@@ -19,7 +19,7 @@ def charge(case, code, labels=None, objective=None):
     objective = objective or Objective([("code", case.make())], {"code": UNITS})
     if labels is None and is_supervised(case):
         labels = labels_of(code.shape[0])
-    return objective.values({"code": code}, labels, training=False)[0]
+    return objective.values({"code": code}, labels, training=False)[0][0]
 
 
 def exactly(case, code):

@@ -25,7 +25,7 @@ def test_a_running_mean_by_hand():
     objective = Objective([("code", ActivityTargetL2(0.0, momentum=0.5))], {"code": 1})
     rates = []
     for code in ([[1.0]], [[3.0], [3.0]], [[0.0]]):
-        value = objective.values({"code": np.array(code, "float32")}, None, training=True)[0]
+        value = objective.values({"code": np.array(code, "float32")}, None, training=True)[0][0]
         rates.append(float(value) ** 0.5)
     # Sums 1, 0.5 + 6, 3.25 + 0 over 1, 0.5 + 2, 1.25 + 1 positions: large batches count for more.
     np.testing.assert_allclose(rates, [1, 6.5 / 2.5, 3.25 / 2.25], rtol=1e-6)
@@ -35,7 +35,7 @@ def test_evaluation_measures_its_own_batch_and_leaves_the_running_mean():
     objective = Objective([("code", ActivityTargetL2(0.0, momentum=0.5))], {"code": 1})
     objective.values({"code": np.array([[1.0]], "float32")}, None, training=True)
     before = as_numpy(objective.running[0]).copy()
-    value = objective.values({"code": np.array([[3.0]], "float32")}, None, training=False)[0]
+    value = objective.values({"code": np.array([[3.0]], "float32")}, None, training=False)[0][0]
     assert float(value) == 9.0
     np.testing.assert_array_equal(as_numpy(objective.running[0]), before)
 
@@ -49,7 +49,7 @@ def test_the_gradient_of_a_running_mean_is_that_of_the_batch_and_not_scaled_down
     code = tf.constant([[3.0, 0.0], [5.0, 4.0]])
     with tf.GradientTape() as tape:
         tape.watch(code)
-        value = objective.values({"code": code}, None, training=True)[0]
+        value = objective.values({"code": code}, None, training=True)[0][0]
     mean = (0.9 * np.array([1, 2]) + [8, 4]) / 2.9
     np.testing.assert_allclose(value, np.square(mean).sum(), rtol=1e-6)
     # d(rate^2)/d(rate) at the running mean, times d(rate of the batch)/d(entry), which is 1/2 and not 1/2.9.
@@ -71,7 +71,7 @@ def test_a_running_mean_scatters_less_than_the_means_of_small_batches():
     values = {}
     for momentum in (None, 0.95):
         objective = Objective([("code", ActivityKL(0.5, momentum=momentum))], {"code": 6})
-        values[momentum] = np.mean([float(objective.values({"code": code}, None, True)[0]) for code in codes][50:])
+        values[momentum] = np.mean([float(objective.values({"code": code}, None, True)[0][0]) for code in codes][50:])
     # The rates are on target: what is charged comes from the scatter of small batches alone.
     assert values[0.95] < values[None] / 10
 
@@ -133,8 +133,8 @@ def test_all_sums_travel_in_one_all_reduce(two_replicas, monkeypatch):
     with two_replicas.scope():
         model = deep({"hidden": [ActivityKL(0.1), keras.regularizers.L2(0.1)], "code": ActivityKL(0.1, sparsity="population")})
     model.fit(X, batch_size=64, verbose=0)
-    # Two counts of positions, ten rates, and two scalars; once for each replica and tracing of the step.
-    assert set(map(tuple, calls)) == {(14,)}
+    # Two counts of positions and one of samples, ten rates, and two scalars; once for each replica and tracing of the step.
+    assert set(map(tuple, calls)) == {(15,)}
     assert len(calls) <= 4
 
 

@@ -1,9 +1,9 @@
-"""What the replicas of a `tf.distribute` strategy must share. Outside a strategy, and on other backends, nothing."""
+"""What the replicas of a `tf.distribute` strategy share. Outside a strategy, and on other backends, nothing."""
 
 import keras
 
 
-def _replica_context():
+def replica_context():
     """The current replica's context, or None where there is only one replica to speak of."""
     if keras.backend.backend() != "tensorflow":
         return None
@@ -31,7 +31,7 @@ def sum_over_replicas(tensor):
 
     Every replica must call it, with the same shape. Returns `tensor` itself where there is one replica.
     """
-    context = _replica_context()
+    context = replica_context()
     if context is None:
         return tensor
     import tensorflow as tf
@@ -47,7 +47,7 @@ def gather_over_replicas(tensor):
     Returns:
         The gathered tensor, and the index in it of this replica's first row.
     """
-    context = _replica_context()
+    context = replica_context()
     if context is None:
         return tensor, 0
     import tensorflow as tf

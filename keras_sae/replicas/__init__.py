@@ -1,0 +1,7 @@
+"""Training in step on several devices and machines, under the strategies of `tf.distribute`."""
+
+from keras_sae.replicas.collectives import gather_over_replicas, replica_count, sum_over_replicas
+from keras_sae.replicas.distributed_model import DistributedModel
+from keras_sae.replicas.workers import Workers, make_strategy
+
+__all__ = ["DistributedModel", "Workers", "gather_over_replicas", "make_strategy", "replica_count", "sum_over_replicas"]

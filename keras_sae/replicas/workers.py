@@ -1,0 +1,157 @@
+import json
+import os
+
+import keras
+
+STRATEGIES = ("default", "mirrored", "multi-worker")
+_NO_PARAMETER_SERVERS = (
+    "ParameterServerStrategy is not supported: each of its workers trains for itself, on weights that others change, so there "
+    "is no global batch, whose rates, thresholds and winners sparsity is defined by. Use 'multi-worker', which is "
+    "tf.distribute.MultiWorkerMirroredStrategy."
+)
+
+
+def make_strategy(name):
+    """A strategy of `tf.distribute` by its name.
+
+    Args:
+        name: `"default"`, one device; `"mirrored"`, all GPUs of this machine; `"multi-worker"`, all machines that the
+            environment variable `TF_CONFIG` lists. Call it before TensorFlow has done anything else.
+
+    Returns:
+        A `tf.distribute.Strategy`, or None for `"default"`.
+
+    Raises:
+        ValueError: The name is unknown, or `TF_CONFIG` is missing or malformed. It says what was expected.
+        RuntimeError: TensorFlow is at work already, so that it can join no other workers.
+    """
+    if name == "parameter-server":
+        raise ValueError(_NO_PARAMETER_SERVERS)
+    if name not in STRATEGIES:
+        raise ValueError(f"A strategy is one of {', '.join(STRATEGIES)}. Received: {name!r}.")
+    if name == "default":
+        return None
+    import tensorflow as tf
+
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    check_cluster(os.environ.get("TF_CONFIG"))
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def refuse_parameter_servers():
+    """Raises ValueError in the scope of a `tf.distribute.ParameterServerStrategy`."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    if isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy):
+        raise ValueError(_NO_PARAMETER_SERVERS)
+
+
+def check_cluster(config):
+    """Raises ValueError unless `config`, the text of `TF_CONFIG`, describes a cluster that this process is part of."""
+    example = '{"cluster": {"worker": ["host-a:2222", "host-b:2222"]}, "task": {"type": "worker", "index": 0}}'
+    wanted = f"It lists every worker, the same on all of them, and says which one this process is: TF_CONFIG='{example}'"
+    if not config:
+        raise ValueError(f"The strategy 'multi-worker' needs the environment variable TF_CONFIG, which is not set. {wanted}")
+    try:
+        content = json.loads(config)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"TF_CONFIG is not valid JSON ({error}). {wanted}. Received: {config!r}") from None
+    try:
+        cluster, task = content["cluster"], content["task"]
+        kind, index = task["type"], task["index"]
+        addresses = cluster[kind]
+        known = set(cluster) <= {"chief", "worker", "evaluator"} and kind in ("chief", "worker")
+        numbers = all(address.rpartition(":")[2].isdigit() and address.rpartition(":")[0] for address in addresses)
+        fits = known and numbers and isinstance(index, int) and 0 <= index < len(addresses)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"TF_CONFIG lacks something ({type(error).__name__}: {error}). {wanted}. Received: {config}") from None
+    if not fits:
+        raise ValueError(
+            "TF_CONFIG must hold workers (and perhaps a chief) as host:port, and a task whose index counts from 0 in the list "
+            f"of its type. {wanted}. Received: {config}"
+        )
+
+
+class Workers:
+    """The processes that train one model in step, under `tf.distribute.MultiWorkerMirroredStrategy`.
+
+    Everything here is to be done by all of them at the same time.
+    """
+
+    def __init__(self, strategy):
+        self.strategy = strategy
+
+    @classmethod
+    def of(cls, strategy):
+        """The workers of a strategy, or None where it has one process alone."""
+        if strategy is None:
+            return None
+        import tensorflow as tf
+
+        several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and (
+            strategy.cluster_resolver is not None and strategy.cluster_resolver.cluster_spec().jobs
+        )
+        return cls(strategy) if several else None
+
+    @property
+    def is_chief(self):
+        """Whether this process is the one that writes files and speaks."""
+        resolver = self.strategy.cluster_resolver
+        return resolver.task_type == "chief" or (
+            resolver.task_type == "worker" and resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs
+        )
+
+    def sum(self, array):
+        """The sum of an array over the workers, which give it in the same shape and dtype."""
+        import numpy as np
+        import tensorflow as tf
+
+        array = np.asarray(array)
+        # Integers of any kind and booleans travel as int64: not every type can be summed over machines.
+        tensor = tf.convert_to_tensor(array if array.dtype.kind == "f" else array.astype("int64"))
+        here = len(self.strategy.extended.worker_devices)
+
+        @tf.function
+        def in_replica():
+            context = tf.distribute.get_replica_context()
+            once = tf.where(context.replica_id_in_sync_group % here == 0, tensor, tf.zeros_like(tensor))
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, once)
+
+        total = self.strategy.experimental_local_results(self.strategy.run(in_replica))[0]
+        return total.numpy().astype(array.dtype)
+
+    def of_chief(self, values):
+        """The arrays of the chief, on every worker.
+
+        Args:
+            values: List of arrays. All workers give arrays of the same shapes and dtypes.
+        """
+        import numpy as np
+
+        return [self.sum(value if self.is_chief else np.zeros_like(value)) for value in values]
+
+    def share(self, data):
+        """A `tf.data.Dataset` that leaves open how workers share it, to be shared by elements; else the same data."""
+        import tensorflow as tf
+
+        if not isinstance(data, tf.data.Dataset):
+            return data
+        policies = tf.data.experimental.AutoShardPolicy
+        if data.options().experimental_distribute.auto_shard_policy != policies.AUTO:
+            return data
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = policies.DATA
+        return data.with_options(options)
+
+    def agree_on_shuffling(self):
+        """Gives TensorFlow's random operations the seed of the chief, unless all workers draw the same already."""
+        import numpy as np
+        import tensorflow as tf
+
+        own = np.int64(tf.random.uniform([], maxval=2**31 - 1, dtype=tf.int32).numpy())
+        (chiefs,) = self.of_chief([own])
+        if self.sum(own != chiefs):
+            tf.random.set_seed(int(chiefs))
