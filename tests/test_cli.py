@@ -1,4 +1,3 @@
-import json
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from keras_sae import cli, presets
+from keras_sae.training import read_run
 
 COMMANDS = ["quickstart", "list", "info", "compare", "train", "evaluate", "export", "encode"]
 
@@ -136,16 +136,16 @@ def test_ctrl_c_leaves_a_run_that_resumes(tmp_path, small_recipe):
         [*command, "--set", "epochs=500"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
     )
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (output / "checkpoint.keras").exists():
+    while time.monotonic() < deadline and not (output / "checkpoint.npz").exists():
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"keras-sae train {small_recipe} --set epochs=500 --output {output} --resume" in printed
-    done = json.loads((output / "run.json").read_text())["epochs_done"]
+    assert f"keras-sae train {small_recipe} --output {output} --set epochs=500 --resume" in printed
+    done = read_run(output)["epoch"]
     resumed = subprocess.run([*command, "--resume", "--set", f"epochs={done + 1}"], capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr[-2000:]
-    assert json.loads((output / "run.json").read_text())["epochs_done"] == done + 1
+    assert read_run(output)["epoch"] == done + 1
 
 
 def test_compare(capsys, monkeypatch):

@@ -2,6 +2,6 @@
 
 from keras_sae.datasets.fashion_mnist_sample import SAMPLE
 from keras_sae.datasets.patches import patches, whiten, zca
-from keras_sae.datasets.pipeline import epochs_from, load, load_arrays
+from keras_sae.datasets.pipeline import batches, load, load_arrays
 
-__all__ = ["SAMPLE", "epochs_from", "load", "load_arrays", "patches", "whiten", "zca"]
+__all__ = ["SAMPLE", "batches", "load", "load_arrays", "patches", "whiten", "zca"]

@@ -1,3 +1,6 @@
+import itertools
+
+import keras
 import numpy as np
 
 from keras_sae.datasets.catalog import find_source
@@ -91,33 +94,53 @@ def load_arrays(name, split, data_dir=None):
     return np.concatenate(images), np.concatenate(labels)
 
 
-def epochs_from(images, batch_size, seed, first_epoch=0):
+def batches(images, batch_size, seed, labels=None, epoch=0, step=0):
     """Endless training batches of images held in memory, epoch after epoch, each shuffled by `(seed, epoch)`.
 
-    The order of an epoch depends on nothing that came before it, so a resumed run sees what it would have seen.
+    The order of an epoch is `numpy.random.default_rng([seed, epoch]).permutation(n)`: it depends on nothing that came before
+    it, nor on the backend, so a resumed run sees what it would have seen.
 
     Args:
-        images: Array of shape `(n, ...)`. uint8 is divided by 255.
+        images: Array of shape `(n, ...)`. Integers are divided by their largest value (uint8 by 255).
         batch_size: Integer. The last batch of an epoch may be smaller.
         seed: Integer.
-        first_epoch: The epoch to begin with.
+        labels: Array of shape `(n,)`, or None for batches of images alone.
+        epoch, step: Where to begin.
 
     Returns:
-        `tf.data.Dataset` of float32 batches.
+        `(images,)` or `(images, labels)` in Keras' floatx: a `tf.data.Dataset`, or on other backends a generator of arrays.
     """
+    dtype, scale = keras.config.floatx(), _scale(images.dtype)
+
+    def order(epoch):
+        return np.random.default_rng([seed, int(epoch)]).permutation(len(images))
+
+    if keras.backend.backend() != "tensorflow":
+        return _generated(images, labels, batch_size, order, epoch, step, lambda rows: rows.astype(dtype) / scale.astype(dtype))
     import tensorflow as tf
 
-    scale = _scale(images.dtype)
-    images = tf.constant(images)
+    arrays = [tf.constant(images)] if labels is None else [tf.constant(images), tf.constant(labels)]
 
     def one_epoch(epoch):
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=[seed, epoch])
-        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+        rows = tf.numpy_function(order, [epoch], tf.int64)
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, [len(images)])).batch(batch_size)
 
     def gather(rows):
-        return tf.cast(tf.gather(images, rows), tf.float32) / scale
+        pixels, *rest = (tf.gather(array, rows) for array in arrays)
+        return (tf.cast(pixels, dtype) / tf.cast(scale, dtype), *rest)
 
-    return tf.data.Dataset.counter(first_epoch).flat_map(one_epoch).map(gather).prefetch(tf.data.AUTOTUNE)
+    rows = tf.data.Dataset.counter(epoch).flat_map(one_epoch).skip(step)
+    return rows.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _generated(images, labels, batch_size, order, epoch, step, to_unit_range):
+    for number in itertools.count(epoch):
+        rows = order(number)
+        for start in range(step * batch_size, len(rows), batch_size):
+            chosen = rows[start : start + batch_size]
+            pixels = to_unit_range(images[chosen])
+            yield (pixels,) if labels is None else (pixels, labels[chosen])
+        step = 0
 
 
 def _scale(dtype):

@@ -4,7 +4,7 @@ import numpy as np
 from keras_sae.metrics import L0, DeadUnits, MeanRate
 
 # Above this a unit counts as active where no entry of a code is exactly zero, as with sigmoid units.
-_DENSE_THRESHOLD = 0.1
+ACTIVE_ABOVE = 0.1
 
 
 def encode(model, x, batch_size=1000):
@@ -41,7 +41,7 @@ def code_statistics(model, x, batch_size=1000):
     if len(x) == 0:
         raise ValueError("Statistics need at least one input. Received: an empty array.")
     first = encode(model, x[:batch_size])
-    threshold = 0.0 if (first == 0).any() else _DENSE_THRESHOLD
+    threshold = 0.0 if (first == 0).any() else ACTIVE_ABOVE
     units = first.shape[-1]
     l0, mean_rate, dead_units = L0(threshold), MeanRate(), DeadUnits(units, threshold)
     error = keras.metrics.Mean()

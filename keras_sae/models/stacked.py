@@ -124,22 +124,36 @@ class StackedAutoencoder(DeepAutoencoder):
                 raise ValueError(f"`levels` names levels to train, of {', '.join(self.levels)}. Received: {name!r}.")
         epochs = dict(zip(levels, one_each("epochs", epochs, len(levels)), strict=True))
         optimizer = keras.optimizers.serialize(keras.optimizers.get(optimizer))
-        strategy = getattr(self, "distribute_strategy", None)
-        trainable = [(layer, layer.trainable) for layer in self.encoder.layers]
         histories = {}
         for name in sorted(epochs, key=self.levels.index):
-            try:
-                with strategy.scope() if strategy else contextlib.nullcontext():
-                    level = self._level(name)
-                    level.compile(keras.optimizers.deserialize(optimizer), loss)
+            with self.level_in_training(name, keras.optimizers.deserialize(optimizer), loss) as level:
                 if verbose:
                     width, shape = level.decoder.input_shape[-1], level.decoder.output_shape[1:]
                     sys.stdout.write(f"{name}: {width} units that reconstruct {shape}\n")
                 histories[name] = level.fit(x, y, epochs=epochs[name], verbose=verbose, **fit)
-            finally:
-                for layer, was in trainable:
-                    layer.trainable = was
         return histories
+
+    @contextlib.contextmanager
+    def level_in_training(self, name, *args, **kwargs):
+        """The autoencoder of one level, compiled, for the time that it is trained: a context manager.
+
+        It shares its layers with this model, reads the input of the whole, and reconstructs what the level reads. The levels
+        below are frozen until the end.
+
+        Args:
+            name: Name of the level.
+            *args, **kwargs: What `compile` takes.
+        """
+        strategy = getattr(self, "distribute_strategy", None)
+        trainable = [(layer, layer.trainable) for layer in self.encoder.layers]
+        try:
+            with strategy.scope() if strategy else contextlib.nullcontext():
+                level = self._level(name)
+                level.compile(*args, **kwargs)
+            yield level
+        finally:
+            for layer, was in trainable:
+                layer.trainable = was
 
     def extend(self, code_units, sparsity=None, activation=None):
         """A deeper stack: the levels of this one, with copies of their weights, and more on top.

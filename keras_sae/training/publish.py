@@ -3,14 +3,15 @@ import os
 import platform
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from keras_sae import evaluation, presets
 from keras_sae.datasets import load_arrays
+from keras_sae.training import state
 from keras_sae.training.card import render
 from keras_sae.training.recipe import from_data
-from keras_sae.training.train import CHECKPOINT, read_run
+from keras_sae.training.run import BEST, CHECKPOINT, read_run
+from keras_sae.training.train import finish, in_training
 
 PRESET = "preset"
 
@@ -29,12 +30,8 @@ def publish(output, data_dir=None, report=None):
     output = Path(output)
     run = read_run(output)
     recipe = from_data(run["recipe"])
-    if run["epochs_done"] < recipe.epochs:
-        raise ValueError(
-            f"The run in {str(output)!r} has done {run['epochs_done']} of {recipe.epochs} epochs. Finish it by `--resume`."
-        )
-    model = keras.models.load_model(output / CHECKPOINT)
     train_data, test_data = read_data(recipe, data_dir)
+    model = trained_model(output, recipe, train_data[0].shape[1:])
     metrics = evaluation.evaluate(model, train_data, test_data, report=report, **recipe.probe)
     metadata = {
         "name": recipe.name,
@@ -57,10 +54,29 @@ def publish(output, data_dir=None, report=None):
         model,
         directory,
         metadata=metadata,
-        examples=test_data[0][:8].astype("float32") / np.float32(255),
+        examples=evaluation.as_input(test_data[0][:8]),
         card=render,
     )
     return directory
+
+
+def trained_model(output, recipe, input_shape):
+    """The model of a finished run: of its last epoch, or of the best, where the recipe keeps that."""
+    progress, arrays = state.read(output / CHECKPOINT)
+    model = recipe.build(input_shape)
+    phases = recipe.phases(model)
+    level, epochs = phases[progress["phase"]]
+    if progress["phase"] + 1 < len(phases) or not (progress["epoch"] >= epochs or progress["stopped_early"]):
+        of_phase = f" of {level}" if level else ""
+        raise ValueError(
+            f"The run in {str(output)!r} has done {progress['epoch']} of {epochs} epochs{of_phase}. Finish it by `--resume`."
+        )
+    if recipe.best(level):
+        _, arrays = state.read(output / BEST)
+    with in_training(recipe, model, level) as trained:
+        state.restore(arrays, model, trained)
+        finish(trained)
+    return model
 
 
 def read_data(recipe, data_dir=None):

@@ -1,11 +1,17 @@
 import dataclasses
+import inspect
 import json
 import tomllib
 from pathlib import Path
 
 import keras
+import numpy as np
 
-from keras_sae.callbacks import KSchedule
+from keras_sae.callbacks import DeadUnitMonitor, KSchedule, PenaltySchedule
+from keras_sae.evaluation import ACTIVE_ABOVE, as_input
+from keras_sae.layers import FISTA, LISTA
+from keras_sae.metrics import L0, DeadUnits
+from keras_sae.models import StackedAutoencoder
 from keras_sae.training.components import make, near
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -19,12 +25,21 @@ class Recipe:
         name: Stem of the file, `<data set>_<architecture>_<mechanism>`; also the name of the preset.
         title: What it is, in a line.
         source: The publication that it follows.
-        data: `name` of the data set, `train` and `test` splits, `licence`.
+        data: `name` of the data set, `train` and `test` splits, `licence`; and, where something is chosen by it, a
+            `validation` split.
         model: `class` and arguments of a model of `keras_sae.models`, less `input_shape`, which the data gives.
-        optimizer: `class` and arguments of a Keras optimizer.
+        optimizer: `class` and arguments of a Keras optimizer, gradient clipping and learning-rate schedules among them; and
+            `exclude_from_weight_decay`, a list of names such as "bias".
         loss: Name of a Keras loss.
-        epochs, batch_size, seed: Integers. The seed fixes initial weights and order of the data.
+        epochs, batch_size, seed: Integers. The batch is the global one. The seed fixes initial weights and order of the data.
+        pretrain: `epochs` (an integer, or a list of one for each level) of layer-wise training before the whole is trained,
+            of a StackedAutoencoder, and its `optimizer`, by default the same. `epochs` of the recipe may then be 0.
         k_schedule: `start` and `epochs`: `k` falls from `start` to the layer's own over that many epochs.
+        penalty_schedule: `start`, `epochs` and perhaps `penalty`, as in `keras_sae.callbacks.PenaltySchedule`.
+        dead_units: Arguments of `keras_sae.callbacks.DeadUnitMonitor`, and how many training `images` it encodes (2000).
+        early_stopping: Arguments of `keras.callbacks.EarlyStopping`. By default it watches the reconstruction loss, of
+            `data.validation` where there is one.
+        keep_best: Whether the preset is made of the epoch with the lowest reconstruction loss on `data.validation`.
         probe: `validation` (the number of training images that choose C) and `C` (the values tried).
         published: List of published figures to stand beside the measured ones: `what`, `value`, `source`.
         notes: Limits that the card should state.
@@ -40,19 +55,31 @@ class Recipe:
     seed: int
     source: str = ""
     loss: str = "mse"
+    pretrain: dict | None = None
     k_schedule: dict | None = None
+    penalty_schedule: dict | None = None
+    dead_units: dict | None = None
+    early_stopping: dict | None = None
+    keep_best: bool | None = None
     probe: dict = dataclasses.field(default_factory=dict)
     published: list = dataclasses.field(default_factory=list)
     notes: str = ""
 
     def __post_init__(self):
-        for key in ("epochs", "batch_size"):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
-                raise ValueError(f"`{key}` must be an integer of at least 1. Received: {key}={getattr(self, key)!r}.")
+        for key, least in (("epochs", 0 if self.pretrain else 1), ("batch_size", 1), ("seed", 0)):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"`{key}` must be an integer of at least {least}. Received: {key}={value!r}.")
         for key, required, optional in (
-            ("data", {"name", "train", "test"}, {"licence"}),
+            ("data", {"name", "train", "test"}, {"licence", "validation"}),
+            ("model", {"class"}, None),
+            ("optimizer", {"class"}, None),
+            ("pretrain", {"epochs"}, {"optimizer"}),
             ("probe", set(), {"validation", "C"}),
             ("k_schedule", {"start", "epochs"}, set()),
+            ("penalty_schedule", {"start", "epochs"}, {"penalty"}),
+            ("dead_units", set(), _arguments(DeadUnitMonitor) - {"x"} | {"images"}),
+            ("early_stopping", {"patience"}, _arguments(keras.callbacks.EarlyStopping)),
         ):
             section = getattr(self, key)
             if section is None:
@@ -60,31 +87,109 @@ class Recipe:
             if not isinstance(section, dict):
                 raise ValueError(f"`{key}` must be a table. Received: {section!r}.")
             for name in section:
-                if name not in required | optional:
+                if optional is not None and name not in required | optional:
                     raise ValueError(f"The section `{key}` has no key {name!r}. {near(name, required | optional)}")
             if required - set(section):
                 raise ValueError(f"The section `{key}` lacks {', '.join(sorted(required - set(section)))}.")
+        if self.keep_best and "validation" not in self.data:
+            raise ValueError(
+                "`keep_best` chooses an epoch by images that are not trained on: give `data` a `validation` split, such as "
+                "train = 'train[:50000]' and validation = 'train[50000:]'."
+            )
 
     def as_data(self):
         """The recipe as a dictionary of plain values, without what was not set."""
         return {key: value for key, value in dataclasses.asdict(self).items() if value not in (None, "", [], {})}
 
     def build(self, input_shape):
-        """The compiled model, its weights and optimizer at their start.
+        """The model, its weights at their start, compiled as it is trained.
 
         Args:
             input_shape: Shape of one input.
         """
         keras.utils.set_random_seed(self.seed)
         model = make("model", {**self.model, "input_shape": tuple(input_shape), "name": self.name})
-        model.compile(optimizer=make("optimizer", self.optimizer), loss=self.loss)
+        if self.pretrain and not isinstance(model, StackedAutoencoder):
+            raise ValueError(f"`pretrain` trains the levels of a StackedAutoencoder. Received: a {type(model).__name__}.")
+        model.compile(**self.compile_arguments(model))
         return model
 
-    def callbacks(self, steps_per_epoch):
-        """The callbacks that are part of the recipe."""
-        if not self.k_schedule:
-            return []
-        return [KSchedule(self.k_schedule["start"], steps=self.k_schedule["epochs"] * steps_per_epoch)]
+    def compile_arguments(self, model, level=None):
+        """What `compile` takes for the whole model, or for a level of it: optimizer, loss, and metrics of the code."""
+        description = dict((level and self.pretrain.get("optimizer")) or self.optimizer)
+        excluded = description.pop("exclude_from_weight_decay", [])
+        optimizer = make("optimizer", description)
+        if excluded:
+            optimizer.exclude_from_weight_decay(var_names=list(excluded))
+        threshold = 0.0 if _has_exact_zeros(model) else ACTIVE_ABOVE
+        metrics = [L0(threshold)]
+        if not self.dead_units:
+            metrics.append(DeadUnits(threshold=threshold))
+        return {"optimizer": optimizer, "loss": self.loss, "metrics": metrics}
+
+    def check(self):
+        """Builds what the recipe describes, on images of a made-up size, and raises ValueError where that cannot be done."""
+        images = np.zeros((self.batch_size, 32, 32, 1), "uint8")
+        model = self.build(images.shape[1:])
+        for level, _ in self.phases(model):
+            self.compile_arguments(model, level)
+            self.callbacks(images, 1, level)
+
+    def phases(self, model):
+        """What is trained one after the other: pairs of the name of a level, or None for the whole model, and epochs."""
+        phases = []
+        if self.pretrain:
+            levels = model.levels
+            epochs = self.pretrain["epochs"]
+            epochs = epochs if isinstance(epochs, list) else [epochs] * len(levels)
+            if len(epochs) != len(levels):
+                raise ValueError(
+                    f"`pretrain.epochs` is one number, or a list of one for each of {len(levels)} levels. Received: {epochs}."
+                )
+            phases = list(zip(levels, epochs, strict=True))
+        return [*phases, (None, self.epochs)] if self.epochs else phases
+
+    def best(self, level):
+        """The logged value whose lowest epoch is kept, or None."""
+        return "val_reconstruction_loss" if self.keep_best and level is None else None
+
+    def callbacks(self, images, steps_per_epoch, level=None):
+        """The callbacks that are part of the recipe.
+
+        Args:
+            images: The training images as stored.
+            steps_per_epoch: Integer.
+            level: The level in training, or None for the whole model.
+        """
+        made = []
+        if self.k_schedule:
+            made.append(KSchedule(self.k_schedule["start"], steps=self.k_schedule["epochs"] * steps_per_epoch))
+        if self.penalty_schedule:
+            penalty, start = self.penalty_schedule.get("penalty"), self.penalty_schedule["start"]
+            made.append(PenaltySchedule(start, steps=self.penalty_schedule["epochs"] * steps_per_epoch, penalty=penalty))
+        if level is not None:
+            return made
+        if self.dead_units:
+            arguments = dict(self.dead_units)
+            made.append(DeadUnitMonitor(as_input(images[: arguments.pop("images", 2000)]), **arguments))
+        if self.early_stopping:
+            watched = "val_reconstruction_loss" if "validation" in self.data else "reconstruction_loss"
+            made.append(keras.callbacks.EarlyStopping(**{"monitor": watched, "mode": "min", **self.early_stopping}))
+        return made
+
+
+def _arguments(function):
+    return set(inspect.signature(function).parameters)
+
+
+def _has_exact_zeros(model):
+    """Whether silent units of the code are exactly zero."""
+    for layer in reversed(model.encoder.layers):
+        if hasattr(layer, "default_activation") or isinstance(layer, FISTA | LISTA):
+            return True
+        if hasattr(layer, "activation"):
+            return getattr(layer.activation, "__name__", "") == "relu"
+    return False
 
 
 def recipe_names():

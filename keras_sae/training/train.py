@@ -1,128 +1,179 @@
-import json
-import math
-import os
-import time
-from pathlib import Path
+import contextlib
+import importlib.util
 
 import keras
 
-from keras_sae.datasets import epochs_from, load_arrays
+from keras_sae.datasets import batches, load_arrays
+from keras_sae.evaluation import as_input
+from keras_sae.replicas import Workers
+from keras_sae.training import state
+from keras_sae.training.checkpoint import Checkpoint
+from keras_sae.training.history import HistoryLog
+from keras_sae.training.interrupts import Interrupts
+from keras_sae.training.pictures import Pictures
+from keras_sae.training.run import Run
 
-CHECKPOINT = "checkpoint.keras"
-RUN = "run.json"
-HISTORY = "history.csv"
 
-
-def train(recipe, output, data_dir=None, resume=False, verbose="auto"):
+def train(
+    recipe,
+    output,
+    data_dir=None,
+    resume=False,
+    verbose="auto",
+    strategy=None,
+    steps_per_execution=1,
+    jit_compile="auto",
+    tensorboard=False,
+    checkpoint_seconds=60.0,
+):
     """Trains the model of a recipe, and leaves a run that can be resumed.
 
-    After each epoch the whole state (weights, optimizer, schedules) is written to `output/checkpoint.keras`, beside it and
-    then into place. The order of the data depends on the seed and the epoch alone. So a run that was stopped, and resumed,
-    ends as it would have ended; and a finished run can be resumed with more epochs.
+    From time to time, at the end, and when it is asked to stop, the whole state is written to `output/checkpoint.npz`, beside
+    it and then into place: weights, optimizer, schedules, running statistics, random state, and the position in the data,
+    whose order depends on the seed and the epoch alone. So a run that was killed and resumed ends as it would have ended,
+    byte for byte where the operations are deterministic (`keras.utils.set_random_seed`, `tf.config.experimental.
+    enable_op_determinism`); and a finished run can be resumed with more epochs.
+
+    The first Ctrl-C or SIGTERM stops it after the step under way, with its state saved; a second one at once.
 
     Args:
-        recipe: A `Recipe`.
+        recipe: A `Recipe`. Its batch size is that of the global batch.
         output: Directory of the run.
-        data_dir: Folder of the TFDS data, see `keras_sae.datasets.load`.
-        resume: Whether to go on with the run in `output`. Without a checkpoint there, it starts anew.
+        data_dir: Folder of the data, see `keras_sae.datasets.load_arrays`.
+        resume: Whether to go on with the run in `output`. Without a saved state there, it starts anew.
         verbose: As in Keras' `fit`.
+        strategy: A `tf.distribute.Strategy`, such as `keras_sae.training.make_strategy("multi-worker")` makes. Of several
+            workers the first one alone reads and writes `output`, so it need not be shared.
+        steps_per_execution: Integer, the most steps that run before Python takes over again. The largest divisor of the
+            steps of an epoch that does not exceed it is taken.
+        jit_compile: Whether to compile a step by XLA: True, False or `"auto"`, as in Keras' `compile`.
+        tensorboard: Whether to write logs for TensorBoard to `output/tensorboard`, with pictures of the features.
+        checkpoint_seconds: Float, the time between two saved states.
 
     Returns:
-        The trained model.
+        The trained model. Where the optimizer averages weights (`use_ema`), they are the averages.
 
     Raises:
         FileExistsError: There is a run in `output` already and `resume` was not asked for.
-        ValueError: The run in `output` is of another recipe.
-        FloatingPointError: The loss became NaN or infinite. The last good checkpoint stays.
+        ValueError: The run in `output` is of another recipe, or a batch is smaller than the number of replicas.
+        BlockingIOError: Another process is at work in `output`.
+        FloatingPointError: The loss became NaN or infinite. The last state saved stays.
+        keras_sae.training.Stopped: It was asked to stop, and did. A `KeyboardInterrupt`.
+        ConnectionError: Another worker was lost.
     """
-    output = Path(output)
-    checkpoint = output / CHECKPOINT
-    if checkpoint.exists() and not resume:
-        raise FileExistsError(
-            f"{str(output)!r} holds a run already. Go on with it by `--resume` (resume=True), or choose another output."
+    replicas = strategy.num_replicas_in_sync if strategy else 1
+    if recipe.batch_size < replicas:
+        raise ValueError(
+            f"The batch is the global one, and each of {replicas} replicas trains on its share of it. Received: "
+            f"batch_size={recipe.batch_size}. Choose at least {replicas}."
         )
-    images, _ = load_arrays(recipe.data["name"], recipe.data["train"], data_dir)
-    steps_per_epoch = -(-len(images) // recipe.batch_size)
-    output.mkdir(parents=True, exist_ok=True)
-    run = _open_run(output / RUN, recipe, resume)
-    if checkpoint.exists():
-        model = keras.models.load_model(checkpoint)
-        first_epoch = int(model.optimizer.iterations) // steps_per_epoch
-    else:
-        model = recipe.build(images.shape[1:])
-        first_epoch = 0
-    model.fit(
-        epochs_from(images, recipe.batch_size, recipe.seed, first_epoch),
-        epochs=recipe.epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=steps_per_epoch,
-        shuffle=False,  # it is shuffled already
-        callbacks=[
-            *recipe.callbacks(steps_per_epoch),
-            keras.callbacks.TerminateOnNaN(),
-            keras.callbacks.CSVLogger(str(output / HISTORY), append=first_epoch > 0),
-            _Checkpoint(output, run),
-        ],
-        verbose=verbose,
-    )
+    if jit_compile is True and replicas > 1:
+        raise ValueError("Keras does not compile steps by XLA under a strategy. Leave jit_compile out, or use one device.")
+    if tensorboard:
+        _need_tensorboard()
+    workers = Workers.of(strategy)
+    options = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
+    with Run(output, recipe, resume, workers) as run, Interrupts() as interrupts, _losing_no_worker(workers):
+        images, labels = load_arrays(recipe.data["name"], recipe.data["train"], data_dir)
+        with strategy.scope() if strategy else contextlib.nullcontext():
+            model = recipe.build(images.shape[1:])
+        if not (model.penalties and model.objective.supervised):
+            labels = None
+        steps = -(-len(images) // recipe.batch_size)
+        options["steps_per_execution"] = max(n for n in range(1, min(steps_per_execution, steps) + 1) if steps % n == 0)
+        validation = _validation(recipe, data_dir)
+        phases = recipe.phases(model)
+        for number in range(run.progress["phase"], len(phases)):
+            level, epochs = phases[number]
+            with in_training(recipe, model, level, **options) as trained:
+                if run.arrays_at(number):
+                    run.restore(model, trained)
+                while run.progress["epoch"] < epochs and not run.progress["stopped_early"]:
+                    progress = run.progress
+                    until = progress["epoch"] + 1 if progress["step"] else epochs
+                    callbacks = recipe.callbacks(images, steps, level)
+                    callbacks.append(keras.callbacks.TerminateOnNaN())
+                    if run.is_chief:
+                        callbacks += _logs(run, level, images if tensorboard else None, epochs)
+                    checkpoint = Checkpoint(
+                        run, model, interrupts, callbacks, epochs, steps, recipe.best(level), checkpoint_seconds
+                    )
+                    trained.fit(
+                        batches(images, recipe.batch_size, recipe.seed + number, labels, progress["epoch"], progress["step"]),
+                        initial_epoch=progress["epoch"],
+                        epochs=until,
+                        steps_per_epoch=steps - progress["step"],
+                        shuffle=False,  # it is shuffled already
+                        validation_data=validation if level is None else None,
+                        callbacks=[*callbacks, checkpoint],
+                        verbose=verbose if run.is_chief else 0,
+                    )
+                    if checkpoint.unfinished is not None:
+                        state.restore(checkpoint.unfinished, model, trained)
+                finish(trained)
+            run.next_phase(number + 1 < len(phases))
     return model
 
 
-def read_run(output):
-    """What is known of the run in `output`: its recipe as data, and the seconds that its epochs took."""
-    return json.loads((Path(output) / RUN).read_text())
+@contextlib.contextmanager
+def in_training(recipe, model, level, **options):
+    """What is trained in a phase, compiled, with its optimizer at the start: the model of the recipe, or a level of it."""
+    strategy = getattr(model, "distribute_strategy", None)
+    arguments = recipe.compile_arguments(model, level)
+    whole = contextlib.nullcontext(model)
+    with whole if level is None else model.level_in_training(level, **arguments, **options) as trained:
+        with strategy.scope() if strategy else contextlib.nullcontext():
+            if level is None:
+                trained.compile(**arguments, **options)
+            trained.optimizer.build(trained.trainable_variables)
+        yield trained
 
 
-class _Checkpoint(keras.callbacks.Callback):
-    """Writes the whole state of training after each epoch; the last good one stays where writing fails."""
-
-    def __init__(self, output, run):
-        super().__init__()
-        self.output = output
-        self.run = run
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._began = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            raise FloatingPointError(
-                f"The loss became {logs['loss']} in epoch {epoch + 1}. The checkpoint of the epoch before is kept. Lower the "
-                "learning rate, or clip gradients (clipnorm = 1.0 in the recipe's optimizer)."
-            )
-        beside = self.output / f".{CHECKPOINT}.{os.getpid()}.keras"
-        try:
-            self.model.save(beside)
-            os.replace(beside, self.output / CHECKPOINT)
-        finally:
-            beside.unlink(missing_ok=True)
-        self.run["seconds"] += time.perf_counter() - self._began
-        self.run["epochs_done"] = epoch + 1
-        _write(self.output / RUN, self.run)
+def _need_tensorboard():
+    if keras.backend.backend() != "tensorflow":
+        raise ImportError("Keras writes logs for TensorBoard with TensorFlow. Set KERAS_BACKEND=tensorflow, or do without.")
+    if not (importlib.util.find_spec("tensorboard") and importlib.util.find_spec("matplotlib")):
+        raise ImportError('Logs and pictures for TensorBoard need it: pip install "keras_sae[tensorboard]".')
 
 
-def _open_run(path, recipe, resume):
-    """The record of a run: a new one, or the one to go on with, which must be of the same recipe but for its length."""
-    run = {"recipe": recipe.as_data(), "seconds": 0.0, "epochs_done": 0}
-    if resume and path.exists():
-        earlier = json.loads(path.read_text())
-        changed = [
-            key
-            for key in sorted({*earlier["recipe"], *run["recipe"]} - {"epochs"})
-            if key not in ("title", "notes", "published", "source", "probe")
-            and earlier["recipe"].get(key) != run["recipe"].get(key)
-        ]
-        if changed:
-            raise ValueError(
-                f"The run in {str(path.parent)!r} was made with another recipe: {', '.join(changed)} differ. Only `epochs` "
-                "may change when a run is resumed. Choose another output for a new run."
-            )
-        run = {**earlier, "recipe": run["recipe"]}
-    _write(path, run)
-    return run
+def finish(trained):
+    """Puts averages in the place of weights where the optimizer keeps any (`use_ema`)."""
+    trained.optimizer.finalize_variable_values(trained.trainable_variables)
 
 
-def _write(path, run):
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(run, indent=2) + "\n")
-    os.replace(beside, path)
+def _validation(recipe, data_dir):
+    """The images that choose an epoch or stop early, as a model reads them, or None."""
+    if "validation" not in recipe.data:
+        return None
+    images, _ = load_arrays(recipe.data["name"], recipe.data["validation"], data_dir)
+    return (as_input(images).astype(keras.config.floatx()),)
+
+
+def _logs(run, level, images, epochs):
+    """The callbacks that write files: the chief's alone. Pictures of `images` go to TensorBoard, if there are any."""
+    path = run.output / (f"history_{level}.csv" if level else "history.csv")
+    logs = [HistoryLog(path, run.progress["epoch"])]
+    if images is not None:
+        directory = run.output / "tensorboard" / (level or "")
+        logs.append(keras.callbacks.TensorBoard(str(directory)))
+        if level is None:  # what a level reconstructs is a code, and nothing to look at
+            logs.append(Pictures(str(directory / "pictures"), as_input(images[:10]), every=max(1, epochs // 20)))
+    return logs
+
+
+@contextlib.contextmanager
+def _losing_no_worker(workers):
+    """Says in one sentence what the errors mean that TensorFlow raises when another worker is gone."""
+    if workers is None:
+        yield
+        return
+    import tensorflow as tf
+
+    lost = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+    try:
+        yield
+    except (*lost, tf.errors.InternalError, tf.errors.FailedPreconditionError) as error:
+        raise ConnectionError(
+            "Another worker was lost, or cannot be reached, and without it no step can be taken. The last state saved is kept: "
+            f"restart all workers with --resume. TensorFlow says: {str(error).splitlines()[0][:300]}"
+        ) from error

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -90,8 +92,10 @@ def test_epochs_are_shuffled_by_seed_and_epoch_alone():
     images = np.arange(10, dtype="uint8").reshape(10, 1)
 
     def epochs(first, count, seed=5):
-        batches = datasets.epochs_from(images, 4, seed, first_epoch=first).take(3 * count).as_numpy_iterator()
-        return np.concatenate([np.rint(batch * 255).astype(int).ravel() for batch in batches]).reshape(count, 10)
+        several = itertools.islice(datasets.batches(images, 4, seed, labels=10 * images[:, 0], epoch=first), 3 * count)
+        pairs = [(np.rint(np.asarray(x) * 255).astype(int).ravel(), np.asarray(labels)) for x, labels in several]
+        assert all((labels == 10 * x).all() for x, labels in pairs)
+        return np.concatenate([x for x, _ in pairs]).reshape(count, 10)
 
     three = epochs(0, 3)
     for order in three:
@@ -99,6 +103,10 @@ def test_epochs_are_shuffled_by_seed_and_epoch_alone():
     assert (three[0] != three[1]).any()
     np.testing.assert_array_equal(epochs(2, 1)[0], three[2])
     assert (epochs(0, 1, seed=6)[0] != three[0]).any()
+    for number, order in enumerate(three):
+        np.testing.assert_array_equal(order, np.random.default_rng([5, number]).permutation(10))
+    (rest,) = next(iter(datasets.batches(images, 4, 5, epoch=1, step=2)))  # the last two of the second epoch
+    np.testing.assert_array_equal(np.rint(np.asarray(rest) * 255).ravel(), three[1][8:])
 
 
 def test_mnist_through_tfds(tfds_data_dir):

@@ -1,4 +1,7 @@
+import csv
+import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,9 +12,12 @@ import numpy as np
 import pytest
 
 from keras_sae import presets
+from keras_sae.datasets import batches, load_arrays
 from keras_sae.models import SparseAutoencoder
-from keras_sae.training import evaluate_preset, load_recipe, publish, recipe_names, train
+from keras_sae.training import Stopped, evaluate_preset, load_recipe, publish, read_run, recipe_names, state, train
 from keras_sae.training.card import render
+from keras_sae.training.publish import trained_model
+from keras_sae.training.run import Run
 
 RECIPE = """
 title = "A small recipe"
@@ -130,25 +136,194 @@ def test_a_resumed_run_ends_as_one_that_was_never_stopped(recipe_file, tmp_path)
     assert histories[0] == histories[1]
 
 
-def test_a_killed_run_resumes_to_the_same_weights(recipe_file, tmp_path):
-    code = (
-        "import sys; from keras_sae.training import *; "
-        "train(load_recipe(sys.argv[1], ['epochs=40']), sys.argv[2], resume=True, verbose=0)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, recipe_file, tmp_path / "killed"], stderr=subprocess.PIPE)
-    run = tmp_path / "killed" / "run.json"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (run.exists() and json.loads(run.read_text())["epochs_done"] >= 2):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = json.loads(run.read_text())["epochs_done"]
-    assert 2 <= done < 40
-    recipe = load_recipe(recipe_file, ["epochs=40"])
-    resumed = train(recipe, tmp_path / "killed", resume=True, verbose=0)
-    whole = train(recipe, tmp_path / "whole", verbose=0)
-    for one, other in zip(weights(whole), weights(resumed), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+NOISY = [
+    "batch_size=16",
+    "model.corruption={class='MaskingNoise', rate=0.2}",
+    "model.sparsity=[{class='BatchKSparse', k=4}, {class='ActivityTargetL1', target=0.1, momentum=0.9}]",
+    "optimizer.use_ema=true",
+    "optimizer.learning_rate=0.01",
+    "penalty_schedule={start=0.0, epochs=3}",
+    "dead_units={resample=true, images=200, every=2}",
+    "early_stopping={patience=50}",
+]
+
+DETERMINISTIC = """
+import sys, time, tensorflow as tf, keras
+tf.config.experimental.enable_op_determinism()
+from keras_sae.training import load_recipe, train
+class Slowly(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(float(sys.argv[3]))
+import keras_sae.training.recipe as module
+callbacks = module.Recipe.callbacks
+module.Recipe.callbacks = lambda *arguments: [*callbacks(*arguments), Slowly()]
+train(load_recipe(sys.argv[1], sys.argv[4:]), sys.argv[2], resume=True, verbose=0, checkpoint_seconds=0.3)
+"""
+
+
+def test_a_killed_run_ends_as_one_that_was_never_killed(recipe_file, tmp_path, in_fresh_process):
+    overrides = ["epochs=6", *NOISY]
+    command = [sys.executable, "-c", DETERMINISTIC, str(recipe_file), str(tmp_path / "killed"), "0.1", *overrides]
+    killed_within_epochs = 0
+    for _ in range(2):
+        before = read_run(tmp_path / "killed") if (tmp_path / "killed" / "checkpoint.npz").exists() else None
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.05)
+            if (tmp_path / "killed" / "checkpoint.npz").exists():
+                now = read_run(tmp_path / "killed")
+                if now["step"] and (before is None or now["epoch"] > before["epoch"]):
+                    break
+        process.kill()
+        process.communicate()
+        killed_within_epochs += read_run(tmp_path / "killed")["step"] > 0
+    assert killed_within_epochs == 2
+    in_fresh_process(DETERMINISTIC, recipe_file, tmp_path / "killed", "0", *overrides)
+    in_fresh_process(DETERMINISTIC, recipe_file, tmp_path / "whole", "0", *overrides)
+    (_, one), (_, other) = (state.read(tmp_path / run / "checkpoint.npz") for run in ("killed", "whole"))
+    assert len(one) > 20
+    for mine, whole in zip(one, other, strict=True):
+        assert mine.tobytes() == whole.tobytes()
+    assert (tmp_path / "killed" / "history.csv").read_text() == (tmp_path / "whole" / "history.csv").read_text()
+
+
+def test_two_processes_do_not_train_in_one_directory(recipe_file, tmp_path):
+    recipe = load_recipe(recipe_file)
+    with Run(tmp_path / "run", recipe, resume=False), pytest.raises(BlockingIOError, match="Another process"):
+        Run(tmp_path / "run", recipe, resume=True)
+    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)  # the first is done
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_run_after_a_step_with_everything_saved(signum, recipe_file, tmp_path):
+    class Presses(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2:
+                os.kill(os.getpid(), signum)
+
+    recipe = load_recipe(recipe_file)
+    pressed = Presses()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(recipe), "callbacks", lambda *arguments: [pressed])
+        with pytest.raises(Stopped) as stopped:
+            train(recipe, tmp_path / "run", verbose=0)
+    assert stopped.value.signum == signum
+    assert (read_run(tmp_path / "run")["epoch"], read_run(tmp_path / "run")["step"]) == (0, 3)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_step_of_several_leaves_the_order_as_it_is(recipe_file, tmp_path):
+    overrides = ["model.sparsity={class='KSparse', k=4}", "epochs=2"]
+    recipe = dataclasses.replace(load_recipe(recipe_file, overrides), k_schedule=None)
+    one = train(recipe, tmp_path / "one", verbose=0)
+    several = train(recipe, tmp_path / "several", verbose=0, steps_per_execution=4)  # 5 steps: only 1 divides them
+    assert several.steps_per_execution == 1
+    for mine, other in zip(weights(one), weights(several), strict=True):
+        np.testing.assert_array_equal(mine, other)
+    halves = dataclasses.replace(recipe, batch_size=50)
+    pairs = [train(halves, tmp_path / f"by {n}", verbose=0, steps_per_execution=n) for n in (1, 4)]  # 6 steps: 3 divides them
+    assert pairs[1].steps_per_execution == 3
+    for mine, other in zip(*map(weights, pairs), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-7)
+
+
+def test_levels_are_pretrained_one_after_the_other_and_resumed(tmp_path):
+    path = tmp_path / "small_stacked_kl.toml"
+    stack = """
+[model]
+class = "StackedAutoencoder"
+code_units = [12, 8]
+sparsity = { class = "ActivityKL", target = 0.2 }
+
+[pretrain]
+epochs = [3, 2]
+optimizer = { class = "Adam" }
+"""
+    before, rest = RECIPE.split("[model]")[0], RECIPE[RECIPE.index("[optimizer]") :]
+    path.write_text(before + stack + rest)
+    recipe = load_recipe(path, ["epochs=0"])
+    model = train(recipe, tmp_path / "run", verbose=0)
+    keras.utils.set_random_seed(3)
+    expected = recipe.build((28, 28, 1))
+    images, _ = load_arrays("fashion_mnist_sample", "train[:300]")
+    for number, (level, epochs) in enumerate(zip(expected.levels, [3, 2], strict=True)):
+        with expected.level_in_training(level, "adam", "mse") as trained:
+            trained.fit(batches(images, 64, 3 + number), epochs=epochs, steps_per_epoch=5, shuffle=False, verbose=0)
+    for mine, other in zip(weights(model), weights(expected), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
+    assert [path.name for path in sorted((tmp_path / "run").glob("*.csv"))] == ["history_code.csv", "history_level_1.csv"]
+    tuned = train(load_recipe(path, ["epochs=1"]), tmp_path / "run", resume=True, verbose=0)
+    assert (weights(tuned)[0] != weights(model)[0]).any()
+    with pytest.raises(ValueError, match="StackedAutoencoder"):
+        dataclasses.replace(recipe, model={"class": "DenseAutoencoder", "code_units": 3}).build((28, 28, 1))
+
+
+# A rate that makes the last epoch worse than those before it.
+GROWING = (
+    "optimizer={class='SGD', momentum=0.9, "
+    "learning_rate={class='ExponentialDecay', initial_learning_rate=2.0, decay_steps=5, decay_rate=3.0}}"
+)
+
+
+def test_the_best_epoch_is_kept_and_published(recipe_file, tmp_path):
+    validated = ["data.train=train[:200]", "data.validation=train[200:300]", "keep_best=true"]
+    recipe = load_recipe(recipe_file, [*validated, "epochs=4", GROWING])
+    train(recipe, tmp_path / "run", verbose=0)
+    with (tmp_path / "run" / "history.csv").open() as file:
+        errors = [float(row["val_reconstruction_loss"]) for row in csv.DictReader(file)]
+    best = min(range(4), key=errors.__getitem__)
+    assert errors[best] < errors[-1]
+    model = trained_model(tmp_path / "run", recipe, (28, 28, 1))
+    x = load_arrays("fashion_mnist_sample", "train[200:300]")[0].astype("float32") / 255
+    assert np.mean((model.predict(x, verbose=0) - x) ** 2) == pytest.approx(errors[best], rel=1e-4)
+    with pytest.raises(ValueError, match="validation"):
+        load_recipe(recipe_file, ["keep_best=true"])
+
+
+def test_early_stopping_ends_a_run_which_is_then_finished(recipe_file, tmp_path):
+    recipe = load_recipe(recipe_file, ["early_stopping={patience=1, min_delta=100.0}", "epochs=50"])
+    train(recipe, tmp_path / "run", verbose=0)
+    assert read_run(tmp_path / "run")["epoch"] == 2
+    before = (tmp_path / "run" / "checkpoint.npz").read_bytes()
+    train(recipe, tmp_path / "run", resume=True, verbose=0)
+    assert (tmp_path / "run" / "checkpoint.npz").read_bytes() == before
+    trained_model(tmp_path / "run", recipe, (28, 28, 1))
+
+
+def test_published_weights_are_the_averages_where_the_optimizer_keeps_them(recipe_file, tmp_path):
+    recipe = load_recipe(recipe_file, ["optimizer.use_ema=true", "optimizer.ema_momentum=0.5"])
+    model = train(recipe, tmp_path / "run", verbose=0)
+    for mine, other in zip(weights(model), weights(trained_model(tmp_path / "run", recipe, (28, 28, 1))), strict=True):
+        np.testing.assert_array_equal(mine, other)
+    plain = train(load_recipe(recipe_file), tmp_path / "plain", verbose=0)
+    assert (weights(plain)[0] != weights(model)[0]).any()
+
+
+def test_weight_decay_spares_what_a_recipe_names(recipe_file):
+    adam = "optimizer={class='Adam', weight_decay=0.5, exclude_from_weight_decay=['bias']}"
+    model = load_recipe(recipe_file, [adam]).build((28, 28, 1))
+    spared = {variable.path for variable in model.trainable_variables if not model.optimizer._use_weight_decay(variable)}
+    assert len(spared) == 2
+    assert all("bias" in path for path in spared)
+
+
+def test_tensorboard_gets_scalars_and_pictures(recipe_file, tmp_path):
+    import tensorflow as tf
+
+    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0, tensorboard=True)
+    tags = set()
+    for path in (tmp_path / "run" / "tensorboard").rglob("events.*"):
+        for record in tf.data.TFRecordDataset(str(path)):
+            tags |= {value.tag for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value}
+    assert {"reconstructions", "features", "epoch_loss", "epoch_l0", "epoch_dead_units"} <= tags
+
+
+def test_a_batch_is_not_smaller_than_the_replicas(recipe_file, tmp_path, two_replicas):
+    with pytest.raises(ValueError, match="batch_size=1"):
+        train(load_recipe(recipe_file, ["batch_size=1"]), tmp_path / "run", strategy=two_replicas, verbose=0)
+    with pytest.raises(ValueError, match="XLA"):
+        train(load_recipe(recipe_file), tmp_path / "run", strategy=two_replicas, jit_compile=True, verbose=0)
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_with_another_recipe(recipe_file, tmp_path):
@@ -158,34 +333,40 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_another_recipe(recipe_fil
         train(recipe, tmp_path / "run", verbose=0)
     with pytest.raises(ValueError, match="batch_size"):
         train(load_recipe(recipe_file, ["batch_size=32"]), tmp_path / "run", resume=True, verbose=0)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        with pytest.raises(ValueError, match="precision"):
+            train(recipe, tmp_path / "run", resume=True, verbose=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_last_good_one(recipe_file, tmp_path, monkeypatch):
+def test_a_state_that_cannot_be_written_leaves_the_last_good_one(recipe_file, tmp_path, monkeypatch):
     recipe = load_recipe(recipe_file, ["epochs=1"])
     before = weights(train(recipe, tmp_path / "run", verbose=0))
 
-    def disk_is_full(self, path, *arguments, **options):
-        path.write_bytes(b"half a file")
+    def disk_is_full(file, **arrays):
+        file.write(b"half a file")
         raise OSError("No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(keras.Model, "save", disk_is_full)
-        with pytest.raises(OSError, match="No space"):
+        broken.setattr(np, "savez", disk_is_full)
+        with pytest.raises(OSError, match=r"No space.*--resume"):
             train(load_recipe(recipe_file, ["epochs=2"]), tmp_path / "run", resume=True, verbose=0)
-    for one, other in zip(before, weights(keras.models.load_model(tmp_path / "run" / "checkpoint.keras")), strict=True):
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock", "checkpoint.npz", "history.csv", "run.json"]
+    for one, other in zip(before, weights(trained_model(tmp_path / "run", recipe, (28, 28, 1))), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoint.keras", "history.csv", "run.json"]
 
 
-def test_a_loss_that_is_not_finite_ends_a_run_and_keeps_the_last_good_checkpoint(recipe_file, tmp_path):
+def test_a_loss_that_is_not_finite_ends_a_run_and_keeps_the_last_good_state(recipe_file, tmp_path):
     train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
-    model = keras.models.load_model(tmp_path / "run" / "checkpoint.keras")
-    model.set_weights([np.full_like(weight, np.inf) if weight.ndim == 2 else weight for weight in model.get_weights()])
-    model.save(tmp_path / "run" / "checkpoint.keras")
-    before = (tmp_path / "run" / "checkpoint.keras").read_bytes()
+    checkpoint = tmp_path / "run" / "checkpoint.npz"
+    progress, arrays = state.read(checkpoint)
+    state.write(checkpoint, progress, [np.full_like(each, np.inf) if each.ndim == 2 else each for each in arrays])
+    before = checkpoint.read_bytes()
     with pytest.raises(FloatingPointError, match=r"epoch 2.*is kept"):
-        train(load_recipe(recipe_file), tmp_path / "run", resume=True, verbose=0)
-    assert (tmp_path / "run" / "checkpoint.keras").read_bytes() == before
+        train(load_recipe(recipe_file), tmp_path / "run", resume=True, verbose=0, checkpoint_seconds=0)
+    assert checkpoint.read_bytes() == before
 
 
 def test_an_unfinished_run_is_not_published(recipe_file, tmp_path):

@@ -1,0 +1,172 @@
+"""What the subcommands of `keras-sae` do: calls of the package, and what they print."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from keras_sae import presets
+
+
+def run_quickstart(options):
+    from keras_sae.quickstart import quickstart
+
+    quickstart(options.output)
+
+
+def run_list(options):
+    names = presets.names()
+    if options.markdown:
+        from keras_sae.training.card import table
+
+        print(table([presets.read_metadata(presets.find(name)) for name in names]))
+        return
+    if not names:
+        print("No presets are installed.")
+        return
+    width = max(map(len, names))
+    for name in names:
+        print(f"{name:{width}}  {presets.read_metadata(presets.find(name), verify=False).get('title', '')}")
+    print("\nThe card of one: keras-sae info NAME")
+
+
+def run_info(options):
+    directory = presets.find(options.preset)
+    metadata = presets.read_metadata(directory)
+    card = directory / presets.CARD
+    if card.is_file():
+        print(card.read_text(encoding="utf-8"))
+    else:
+        print(f"A {metadata['class_name']} with {metadata['parameters']:,} parameters, without a card.\n")
+    print(f"Files: {directory}")
+
+
+def run_compare(options):
+    from keras_sae.datasets import SAMPLE, load_arrays
+    from keras_sae.evaluation import compare
+
+    train, test = load_arrays(SAMPLE, "train"), load_arrays(SAMPLE, "test")
+    rows = compare(
+        train,
+        test,
+        units=options.units,
+        epochs=options.epochs,
+        rounds=options.rounds,
+        report=lambda line: print(line, flush=True),
+    )
+    width = max(len(row["name"]) for row in rows)
+    print(f"\n{'':{width}}  {'mse':>7}  {'l0':>6}  {'rate':>7}  {'dead':>5}  {'probe':>6}  {'ms/step':>7}  {'ratio':>5}")
+    for row in rows:
+        figures = f"{row['reconstruction_error']:7.4f}  {row['l0']:6.1f}  {row['mean_rate']:7.4f}  {row['dead_units']:5d}"
+        timing = f"{row['step_ms']:7.2f}  {row['step_ratio']:5.2f}" if options.rounds else f"{'-':>7}  {'-':>5}"
+        print(f"{row['name']:{width}}  {figures}  {row['probe_accuracy']:4.1f} %  {timing}")
+    print(
+        f"\n{options.units} units, {options.epochs} epochs of {len(train[0]):,} images, batches of 256.\n"
+        "Active is what is not zero, or above 0.1 where nothing is exactly zero, as with sigmoid units.\n"
+        "Ratio: of a step to the plain one, the median over rounds, each time beside a plain step."
+    )
+
+
+def run_recipes(options):
+    from keras_sae.training import load_recipe, recipe_names
+
+    if options.recipe is None:
+        names = recipe_names()
+        width = max(map(len, names))
+        for name in names:
+            print(f"{name:{width}}  {load_recipe(name).title}")
+        print("\nOne of them, checked: keras-sae recipes NAME")
+        return
+    recipe = load_recipe(options.recipe, options.overrides)
+    recipe.check()
+    print(json.dumps(recipe.as_data(), indent=2))
+
+
+def run_train(options):
+    from keras_sae.replicas import Workers
+    from keras_sae.training import Stopped, load_recipe, make_strategy, publish, read_run, train
+
+    recipe = load_recipe(options.recipe, options.overrides)
+    if options.steps_per_execution < 1:
+        raise ValueError(f"--steps-per-execution counts steps, at least 1. Received: {options.steps_per_execution}.")
+    output = Path(options.output or Path("runs") / recipe.name)
+    strategy = make_strategy(options.strategy)
+    _set_precision(options.precision)
+    try:
+        train(
+            recipe,
+            output,
+            options.data_dir,
+            resume=options.resume,
+            strategy=strategy,
+            steps_per_execution=options.steps_per_execution,
+            jit_compile=True if options.xla else "auto",
+            tensorboard=options.tensorboard,
+        )
+    except Stopped as stopped:
+        again = shlex.join([argument for argument in options.arguments if argument != "--resume"])
+        print(f"\nStopped, with everything saved. Go on with: keras-sae {again} --resume", flush=True)
+        return 128 + stopped.signum
+    except ConnectionError as error:
+        print(f"keras-sae train: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # what waits for the lost worker inside TensorFlow would keep this process from ending
+    workers = Workers.of(strategy)
+    if workers and not workers.is_chief:
+        return 0
+    print(f"Trained for {read_run(output)['seconds']:,.0f} seconds. History: {output / 'history.csv'}", flush=True)
+    directory = publish(output, options.data_dir, report=print)
+    print((directory / "README.md").read_text(encoding="utf-8"))
+    print(f"The preset lies in {directory}. Load it with SparseAutoencoder.from_preset({str(directory)!r}).")
+    return 0
+
+
+def _set_precision(precision):
+    import keras
+
+    if precision.startswith("mixed_"):
+        keras.config.set_dtype_policy(precision)
+    else:
+        keras.config.set_floatx(precision)
+
+
+def run_evaluate(options):
+    from keras_sae.training import evaluate_preset
+
+    rows, equal = evaluate_preset(options.preset, options.data_dir, report=print)
+    width = max(len(row[0]) for row in rows)
+    print(f"\n{'':{width}}  {'measured':>12}  {'card':>12}")
+    for name, measured, recorded, agrees in rows:
+        print(f"{name:{width}}  {measured:>12.6g}  {recorded:>12.6g}{'' if agrees else '   differs'}")
+    print("\nEvery figure agrees with the card." if equal else "\nFigures differ from the card.")
+    return 0 if equal else 1
+
+
+def run_export(options):
+    from keras_sae.serving import export
+
+    path = export(options.preset, options.directory, version=options.model_version)
+    print(f"Exported to {path}. Endpoints: serving_default (= encode), encode, decode, reconstruct.")
+
+
+def run_encode(options):
+    import numpy as np
+
+    from keras_sae.evaluation import encode
+    from keras_sae.models import SparseAutoencoder
+
+    target = Path(options.codes)
+    if target.exists():
+        raise FileExistsError(f"{str(target)!r} exists and is not overwritten.")
+    images = np.load(options.images, allow_pickle=False)
+    model = SparseAutoencoder.from_preset(options.preset)
+    expected = model.input_shape[1:]
+    if images.shape[1:] != expected or len(images) == 0:
+        raise ValueError(
+            f"{options.preset!r} encodes images of shape (n, {', '.join(map(str, expected))}), n at least 1. "
+            f"Received: an array of shape {images.shape} in {options.images!r}."
+        )
+    codes = encode(model, images)
+    with target.open("xb") as file:
+        np.save(file, codes)
+    print(f"Wrote {codes.shape[0]:,} codes of {codes.shape[1:]} units to {target}.")

@@ -1,0 +1,44 @@
+import signal
+import threading
+
+
+class Stopped(KeyboardInterrupt):
+    """Training was asked to stop, by Ctrl-C or SIGTERM, and did so after a step, with its state saved."""
+
+    def __init__(self, signum):
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+class Interrupts:
+    """Within it, the first Ctrl-C or SIGTERM is noted rather than obeyed; the second acts as it would have.
+
+    An exception raised by a signal can strike anywhere, even where Python can only print it and go on. So training looks at
+    `received` after each step.
+
+    Attributes:
+        received: Number of the signal, or None.
+    """
+
+    def __init__(self):
+        self.received = None
+        self._before = {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(signum) not in (signal.SIG_IGN, None):
+                    self._before[signum] = signal.signal(signum, self._note)
+        return self
+
+    def __exit__(self, *exception):
+        self._restore()
+
+    def _note(self, signum, frame):
+        self.received = signum
+        self._restore()
+
+    def _restore(self):
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before = {}
