@@ -115,6 +115,16 @@ def _parser():
     )
     _add_recipe(recipes, nargs="?")
 
+    arrays = command(
+        "arrays",
+        commands.run_arrays,
+        "write a data set as arrays, for machines without TensorFlow",
+        "Writes DIR/NAME.npz. On a machine that has Keras on JAX or PyTorch alone, `keras-sae train --data-dir DIR` reads it.",
+    )
+    arrays.add_argument("name", metavar="NAME", help="a data set of TensorFlow Datasets, such as mnist")
+    arrays.add_argument("directory", metavar="DIR", help="where to write it")
+    _add_data_dir(arrays)
+
     evaluate = command(
         "evaluate",
         commands.run_evaluate,

@@ -83,6 +83,13 @@ def run_recipes(options):
     print(json.dumps(recipe.as_data(), indent=2))
 
 
+def run_arrays(options):
+    from keras_sae.datasets import save_arrays
+
+    path = save_arrays(options.name, options.directory, options.data_dir)
+    print(f"Wrote {path}, {path.stat().st_size / 1e6:,.1f} MB.")
+
+
 def run_train(options):
     from keras_sae.replicas import Workers
     from keras_sae.training import Stopped, load_recipe, make_strategy, publish, read_run, train

@@ -3,6 +3,7 @@ import itertools
 import keras
 import numpy as np
 
+from keras_sae.datasets.arrays import has_tensorflow, read_arrays
 from keras_sae.datasets.catalog import find_source
 
 # Data sets above this many bytes of pixels are neither cached nor shuffled whole: they would not fit into memory.
@@ -71,6 +72,8 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
 def load_arrays(name, split, data_dir=None):
     """Loads a split of an image data set into memory.
 
+    Without TensorFlow it reads `<data_dir>/<name>.npz`, which `save_arrays` writes where there is TensorFlow.
+
     Args:
         name, split, data_dir: As in `load`.
 
@@ -84,6 +87,11 @@ def load_arrays(name, split, data_dir=None):
     >>> images.shape, images.dtype.name, labels.shape
     ((1000, 28, 28, 1), 'uint8', (1000,))
     """
+    if not has_tensorflow():
+        images, labels = read_arrays(name, split, data_dir)
+        if len(images) == 0:
+            raise ValueError(f"The split {split!r} of {name!r} is empty.")
+        return images, labels
     dataset, _, _ = _read(name, split, data_dir)
     batches = list(dataset.batch(4096).as_numpy_iterator())
     if not batches:

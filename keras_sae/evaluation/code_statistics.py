@@ -50,7 +50,8 @@ def code_statistics(model, x, batch_size=1000):
         code = model.encoder(inputs, training=False)
         for metric in (l0, mean_rate, dead_units):
             metric.update_state(code)
-        error.update_state(keras.ops.square(model.decoder(code, training=False) - inputs))
+        reconstruction = keras.ops.convert_to_numpy(model.decoder(code, training=False))
+        error.update_state(np.square(reconstruction - inputs))
     return {
         "reconstruction_error": float(error.result()),
         "l0": float(l0.result()),

@@ -93,7 +93,8 @@ class Run:
         """Brings a freshly built model to where the run stands, on every worker."""
         arrays = self.arrays
         if self.workers:
-            arrays = self.workers.of_chief(arrays if self.is_chief else state.snapshot(model, trained))
+            own = state.snapshot(model, trained)  # by all of them: sums over replicas are read together
+            arrays = self.workers.of_chief(arrays if self.is_chief else own)
         state.restore(arrays, model, trained)
         self.arrays = None
 

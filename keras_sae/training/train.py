@@ -119,12 +119,14 @@ def train(
 def in_training(recipe, model, level, **options):
     """What is trained in a phase, compiled, with its optimizer at the start: the model of the recipe, or a level of it."""
     strategy = getattr(model, "distribute_strategy", None)
-    arguments = recipe.compile_arguments(model, level)
-    whole = contextlib.nullcontext(model)
-    with whole if level is None else model.level_in_training(level, **arguments, **options) as trained:
+    with contextlib.ExitStack() as stack:
         with strategy.scope() if strategy else contextlib.nullcontext():
+            arguments = {**recipe.compile_arguments(model, level), **options}
             if level is None:
-                trained.compile(**arguments, **options)
+                trained = model
+                trained.compile(**arguments)
+            else:
+                trained = stack.enter_context(model.level_in_training(level, **arguments))
             trained.optimizer.build(trained.trainable_variables)
         yield trained
 

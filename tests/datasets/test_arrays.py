@@ -1,0 +1,74 @@
+import importlib.util
+
+import numpy as np
+import pytest
+
+from keras_sae import datasets
+from keras_sae.datasets.arrays import read_arrays
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("arrays")
+    datasets.save_arrays("fashion_mnist_sample", folder)
+    return folder
+
+
+@pytest.mark.parametrize("split", ["train", "test[:10%]", "train[5:17]+test[-3:]", "train[50%:51%]", "train[333:]+train[:1]"])
+def test_arrays_are_split_as_tfds_does(split, folder):
+    images, labels = datasets.load_arrays("fashion_mnist_sample", split)
+    saved_images, saved_labels = read_arrays("fashion_mnist_sample", split, folder)
+    np.testing.assert_array_equal(saved_images, images)
+    np.testing.assert_array_equal(saved_labels, labels)
+    assert saved_images.dtype == np.uint8
+
+
+def test_what_is_missing_is_said(folder):
+    with pytest.raises(ValueError, match=r"no split 'valid'.*'train', 'test'"):
+        read_arrays("fashion_mnist_sample", "valid", folder)
+    with pytest.raises(ValueError, match="no split"):
+        read_arrays("fashion_mnist_sample", "train[a:]", folder)
+    with pytest.raises(FileNotFoundError, match="keras-sae arrays mnist"):
+        read_arrays("mnist", "train", folder)
+    with pytest.raises(FileExistsError, match="not overwritten"):
+        datasets.save_arrays("fashion_mnist_sample", folder)
+
+
+RECIPE = """
+title = "small"
+epochs = 3
+batch_size = 64
+seed = 3
+keep_best = true
+data = { name = "fashion_mnist_sample", train = "train[:20%]+train[500:700]", test = "test[:99]", validation = "test[50%:60%]" }
+k_schedule = { start = 12, epochs = 2 }
+optimizer = { class = "Adam", learning_rate = 0.003, use_ema = true }
+probe = { validation = 100, C = [1.0] }
+[model]
+class = "DenseAutoencoder"
+code_units = 30
+tied = true
+sparsity = [{ class = "KSparse", k = 4, alpha = 2 }, { class = "L1", l1 = 0.001 }]
+corruption = { class = "MaskingNoise", rate = 0.2 }
+"""
+
+WITHOUT_TENSORFLOW = """
+import sys
+sys.modules["tensorflow"] = None
+from keras_sae import cli
+arguments = ["train", sys.argv[1], "--data-dir", sys.argv[2], "--output", sys.argv[3]]
+assert cli.main([*arguments, "--set", "epochs=2"]) == 0
+assert cli.main([*arguments, "--resume"]) == 0
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_what_is_trained_without_tensorflow_loads_and_measures_with_it(backend, folder, tmp_path, in_fresh_process):
+    from keras_sae.training import evaluate_preset
+
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    (tmp_path / "small.toml").write_text(RECIPE)
+    in_fresh_process(WITHOUT_TENSORFLOW, tmp_path / "small.toml", folder, tmp_path / "run", KERAS_BACKEND=backend)
+    _, equal = evaluate_preset(tmp_path / "run" / "preset")
+    assert equal
