@@ -1,0 +1,70 @@
+"""What the documents say can be done: commands that the command line takes, a recipe that builds, a manifest that works."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from keras_sae.cli import _parser
+from keras_sae.replicas.workers import check_cluster
+from keras_sae.training import load_recipe
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/*.md", "notebooks/*.ipynb", "keras_sae/recipes/*.toml")
+
+
+def commands(root):
+    for pattern in DOCUMENTS:
+        for path in sorted(root.glob(pattern)):
+            for match in re.finditer(r"(?:^|&& |=jax |`|#   )keras-sae ([^`\n#\\\"]+)", path.read_text(encoding="utf-8"), re.M):
+                yield path.name, match[1].split(" && ")[0].split("  ")[0]
+
+
+def test_every_command_in_the_documents_is_one_that_the_command_line_takes(root):
+    found = list(commands(root))
+    assert len(found) > 20
+    for name, command in found:
+        try:
+            _parser().parse_args(shlex.split(command))
+        except SystemExit as refused:
+            pytest.fail(f"{name}: keras-sae {command} is refused ({refused}).")
+
+
+def test_the_recipe_in_the_guide_can_be_trained(root, tmp_path):
+    (recipe,) = re.findall(r"```toml\n(.*?)```", (root / "docs" / "training.md").read_text(encoding="utf-8"), re.S)
+    (tmp_path / "guide.toml").write_text(recipe)
+    load_recipe(tmp_path / "guide.toml").check()
+
+
+def test_the_pods_of_the_manifest_find_each_other(root, tmp_path):
+    yaml = pytest.importorskip("yaml", reason="reading the manifest takes PyYAML")
+    service, job = yaml.safe_load_all((root / "docs" / "kubernetes.yaml").read_text())
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert job["spec"]["completionMode"] == "Indexed"
+    (tmp_path / "keras-sae").write_text('#!/bin/sh\necho "$TF_CONFIG"\necho "$@"\n')
+    (tmp_path / "keras-sae").chmod(0o755)
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    workers = int(environment["WORKERS"])
+    assert workers == job["spec"]["completions"] == job["spec"]["parallelism"]
+    for index in range(workers):
+        printed = subprocess.run(
+            [*container["command"], *container["args"]],
+            env={**environment, "JOB_COMPLETION_INDEX": str(index), "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        config, arguments = printed.splitlines()
+        check_cluster(config)
+        content = json.loads(config)
+        assert content["task"] == {"type": "worker", "index": index}
+        port = service["spec"]["ports"][0]["port"]
+        names = [f"{job['metadata']['name']}-{number}.{pod['subdomain']}:{port}" for number in range(workers)]
+        assert content["cluster"]["worker"] == names
+        options = _parser().parse_args(shlex.split(arguments))
+        assert (options.strategy, options.resume, options.recipe) == ("multi-worker", True, environment["RECIPE"])
