@@ -24,7 +24,7 @@ def test_carries_presets_recipes_sample_and_licences(wheel):
         for file in ("config.json", "metadata.json", "model.weights.h5", "reference.npz", "README.md"):
             assert f"keras_sae/pretrained/{preset}/{file}" in names
     assert "keras_sae/recipes/mnist_dense_ksparse.toml" in names
-    assert any(name.startswith("keras_sae/datasets/fashion_mnist_sample/1.0.0/") for name in names)
+    assert "keras_sae/datasets/fashion_mnist_sample.npz" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("fashion_mnist_sample.LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests", "notebooks", "benchmarks"))]

@@ -2,12 +2,11 @@
 
 import importlib.util
 import os
-import re
 from pathlib import Path
 
 import numpy as np
 
-_PART = re.compile(r"(?P<name>\w+)(\[(?P<begin>-?\d+%?)?:(?P<end>-?\d+%?)?\])?")
+from keras_sae.datasets.fashion_mnist_sample import FILE, SAMPLE
 
 
 def save_arrays(name, directory, data_dir=None):
@@ -57,12 +56,14 @@ def has_tensorflow():
 
 
 def read_arrays(name, split, data_dir=None):
-    """The images and labels of a split, from the file that `save_arrays` wrote.
+    """The images and labels of a split, from the file that `save_arrays` wrote, or that the package ships.
 
     Raises:
         FileNotFoundError: There is no such file. The message says how to make it.
         ValueError: It has no such split.
     """
+    if name == SAMPLE:
+        return read_file(FILE, split)
     folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
     path = folder / f"{name}.npz"
     if not path.is_file():
@@ -70,26 +71,42 @@ def read_arrays(name, split, data_dir=None):
             f"Without TensorFlow, the data set {name!r} is read from {str(path)!r}, which is not there. On a machine with "
             f"TensorFlow, run `keras-sae arrays {name} DIR`, and copy the file here."
         )
+    return read_file(path, split)
+
+
+def read_file(path, split):
+    """The images of a split, and its labels or None, from a file of arrays.
+
+    Raises:
+        ValueError: It has no such split.
+    """
     with np.load(path, allow_pickle=False) as arrays:
-        splits = [key.removesuffix("_image") for key in arrays.files if key.endswith("_image")]
-        images, labels = [], []
-        for part in split.split("+"):
-            match = _PART.fullmatch(part.strip())
-            if match is None or match["name"] not in splits:
-                raise ValueError(
-                    f"{name!r} has no split {part!r}. Its splits are {splits}, and parts are written as in 'train[:10%]' "
-                    "or 'train[:1000]'."
-                )
-            image = arrays[f"{match['name']}_image"]
-            rows = slice(*(_row(match[end], len(image)) for end in ("begin", "end")))
-            images.append(image[rows])
-            if f"{match['name']}_label" in arrays.files:
-                labels.append(arrays[f"{match['name']}_label"][rows])
-    return np.concatenate(images), np.concatenate(labels) if labels else None
+        stored = {key: arrays[key] for key in arrays.files}
+    counts = {key.removesuffix("_image"): len(array) for key, array in stored.items() if key.endswith("_image")}
+    try:
+        chosen = parts(split, counts)
+    except (ValueError, KeyError, AssertionError) as error:
+        raise ValueError(
+            f"{path.stem!r} has no split {split!r}. Its splits are {list(counts)}, and parts are written as in 'train[:10%]' "
+            "or 'train[:1000]'."
+        ) from error
+    images = np.concatenate([stored[f"{name}_image"][rows] for name, rows in chosen])
+    labelled = all(f"{name}_label" in stored for name, _ in chosen)
+    return images, np.concatenate([stored[f"{name}_label"][rows] for name, rows in chosen]) if labelled else None
 
 
-def _row(text, count):
-    """The row that an end of a part stands for: a number, or a share in percent, rounded as TFDS does."""
-    if not text:
-        return None
-    return round(int(text[:-1]) * count / 100) if text.endswith("%") else int(text)
+def parts(split, counts):
+    """What a split stands for, as TFDS reads it.
+
+    Args:
+        split: `"train"`, `"test[:10%]"`, `"train[:1000]+test"`.
+        counts: Dictionary from the names of splits to the number of their examples.
+
+    Returns:
+        List of pairs of such a name and a slice of its examples.
+    """
+    import tensorflow_datasets as tfds
+
+    splits = {name: tfds.core.SplitInfo(name=name, shard_lengths=[count], num_bytes=0) for name, count in counts.items()}
+    chosen = tfds.core.ReadInstruction.from_spec(split).to_absolute(splits)
+    return [(part.splitname, slice(part.from_, part.to)) for part in chosen]

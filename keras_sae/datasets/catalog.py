@@ -3,7 +3,9 @@ import os
 import socket
 import urllib.request
 
-from keras_sae.datasets.fashion_mnist_sample import DIRECTORY, SAMPLE
+from keras_sae.datasets.arrays import read_file
+from keras_sae.datasets.fashion_mnist_sample import COUNTS as SAMPLE_COUNTS
+from keras_sae.datasets.fashion_mnist_sample import FILE, SAMPLE
 from keras_sae.datasets.patches import COUNTS, DATA_SETS, read
 
 
@@ -15,6 +17,10 @@ def find_source(name, data_dir=None):
     """
     import tensorflow as tf
 
+    if name == SAMPLE:
+        return list(SAMPLE_COUNTS), lambda split: tf.data.Dataset.from_tensor_slices(
+            dict(zip(("image", "label"), read_file(FILE, split), strict=True))
+        )
     if name in DATA_SETS:
         return list(COUNTS), lambda split: tf.data.Dataset.from_tensor_slices(read(name, split))
     builder = find_builder(name, data_dir)
@@ -30,8 +36,6 @@ def find_builder(name, data_dir=None):
     """
     import tensorflow_datasets as tfds
 
-    if name == SAMPLE:
-        return tfds.builder_from_directory(str(DIRECTORY))
     if data_dir is None:
         data_dir = os.environ.get("TFDS_DATA_DIR")
     try:

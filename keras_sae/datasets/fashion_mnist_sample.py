@@ -1,8 +1,8 @@
 """A sample of Fashion-MNIST that the package ships: 2,000 training and 1,000 test images, evenly over the ten classes.
 
-It is stored as TFDS stores data sets, so that one road leads to all of them. The sample was drawn with
+It is stored as `save_arrays` stores data sets, which needs no TensorFlow to be read. The sample was drawn with
 
-    python -m keras_sae.datasets.fashion_mnist_sample DIRECTORY
+    python -m keras_sae.datasets.fashion_mnist_sample FILE.npz
 
 which takes the first images of each class, in the order of Fashion-MNIST's files. Fashion-MNIST is (c) 2017 Zalando SE,
 under the MIT licence, which lies beside this file.
@@ -11,42 +11,24 @@ under the MIT licence, which lies beside this file.
 import sys
 from pathlib import Path
 
+import numpy as np
+
 SAMPLE = "fashion_mnist_sample"
-DIRECTORY = Path(__file__).resolve().parent / SAMPLE / "1.0.0"
+FILE = Path(__file__).resolve().parent / f"{SAMPLE}.npz"
+COUNTS = {"train": 2000, "test": 1000}
 
-_PER_CLASS = {"train": 200, "test": 100}
 
+def draw(file):
+    """Writes the sample, from the whole Fashion-MNIST that TFDS finds."""
+    from keras_sae.datasets.pipeline import load_arrays
 
-def draw(data_dir):
-    """Writes the sample into `data_dir/fashion_mnist_sample/1.0.0`, from the whole Fashion-MNIST that TFDS finds."""
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
-
-    features = tfds.features.FeaturesDict(
-        {"image": tfds.features.Image(shape=(28, 28, 1)), "label": tfds.features.ClassLabel(num_classes=10)}
-    )
-    splits = {}
-    for split, per_class in _PER_CLASS.items():
-        left = [per_class] * 10
-        chosen = []
-        for example in tfds.load("fashion_mnist", split=split, download=False).as_numpy_iterator():
-            if left[example["label"]]:
-                left[example["label"]] -= 1
-                chosen.append(example)
-        splits[split] = tf.data.Dataset.from_tensor_slices(
-            {key: [example[key] for example in chosen] for key in ("image", "label")}
-        )
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name=SAMPLE,
-        version="1.0.0",
-        features=features,
-        split_datasets=splits,
-        data_dir=data_dir,
-        description="The first images of each class of Fashion-MNIST: 200 for training, 100 for testing. "
-        "MIT licence, (c) 2017 Zalando SE.",
-        homepage="https://github.com/zalandoresearch/fashion-mnist",
-        disable_shuffling=True,
-    )
+    arrays = {}
+    for split, count in COUNTS.items():
+        images, labels = load_arrays("fashion_mnist", split)
+        first = np.concatenate([np.flatnonzero(labels == label)[: count // 10] for label in range(10)])
+        first.sort()
+        arrays.update({f"{split}_image": images[first], f"{split}_label": labels[first]})
+    np.savez_compressed(file, **arrays)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_sae.datasets.arrays import parts
+
 LICENCE = (
     "CC BY 2.0: china.jpg and flower.jpg of scikit-learn, by danielbuechele "
     "(flickr.com/photos/danielbuechele/6061409035) and flickr.com/photos/vultilion/6056698931"
@@ -153,13 +155,7 @@ def read(name, split):
         name: A name in `DATA_SETS`.
         split: As TFDS writes it. There are 20,000 training and 5,000 test patches.
     """
-    import tensorflow_datasets as tfds
-
-    splits = {part: tfds.core.SplitInfo(name=part, shard_lengths=[count], num_bytes=0) for part, count in COUNTS.items()}
-    chosen = [
-        patches(COUNTS[part.splitname], split=part.splitname, **DATA_SETS[name])[part.from_ : part.to]
-        for part in tfds.core.ReadInstruction.from_spec(split).to_absolute(splits)
-    ]
+    chosen = [patches(COUNTS[part], split=part, **DATA_SETS[name])[rows] for part, rows in parts(split, COUNTS)]
     images = np.concatenate(chosen)
     return {"image": images, "label": np.zeros(len(images), "int64")}
 

@@ -4,34 +4,51 @@ import numpy as np
 import pytest
 
 from keras_sae import datasets
-from keras_sae.datasets.arrays import read_arrays
+from keras_sae.datasets.arrays import parts, read_arrays
+from keras_sae.datasets.fashion_mnist_sample import COUNTS, FILE
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("arrays")
-    datasets.save_arrays("fashion_mnist_sample", folder)
+    datasets.save_arrays("patches", folder)
     return folder
 
 
-@pytest.mark.parametrize("split", ["train", "test[:10%]", "train[5:17]+test[-3:]", "train[50%:51%]", "train[333:]+train[:1]"])
-def test_arrays_are_split_as_tfds_does(split, folder):
+@pytest.mark.parametrize(
+    ("split", "rows"),
+    [
+        ("train", [("train", 0, 2000)]),
+        ("test[:10%]", [("test", 0, 100)]),
+        ("train[5:17]+test[-3:]", [("train", 5, 17), ("test", 997, 1000)]),
+        ("train[50%:51%]", [("train", 1000, 1020)]),
+        ("train[1333:]+train[:1]", [("train", 1333, 2000), ("train", 0, 1)]),
+    ],
+)
+def test_a_split_is_read_as_tfds_writes_it(split, rows):
+    assert [(name, *part.indices(COUNTS[name])[:2]) for name, part in parts(split, COUNTS)] == rows
     images, labels = datasets.load_arrays("fashion_mnist_sample", split)
-    saved_images, saved_labels = read_arrays("fashion_mnist_sample", split, folder)
+    stored = np.load(FILE)
+    np.testing.assert_array_equal(images, np.concatenate([stored[f"{name}_image"][a:b] for name, a, b in rows]))
+    np.testing.assert_array_equal(labels, np.concatenate([stored[f"{name}_label"][a:b] for name, a, b in rows]))
+
+
+def test_saved_arrays_are_read_back(folder):
+    images, labels = datasets.load_arrays("patches", "test[:7]")
+    saved_images, saved_labels = read_arrays("patches", "test[:7]", folder)
     np.testing.assert_array_equal(saved_images, images)
     np.testing.assert_array_equal(saved_labels, labels)
-    assert saved_images.dtype == np.uint8
 
 
 def test_what_is_missing_is_said(folder):
     with pytest.raises(ValueError, match=r"no split 'valid'.*'train', 'test'"):
-        read_arrays("fashion_mnist_sample", "valid", folder)
+        read_arrays("patches", "valid", folder)
     with pytest.raises(ValueError, match="no split"):
-        read_arrays("fashion_mnist_sample", "train[a:]", folder)
+        read_arrays("fashion_mnist_sample", "train[a:]")
     with pytest.raises(FileNotFoundError, match="keras-sae arrays mnist"):
         read_arrays("mnist", "train", folder)
     with pytest.raises(FileExistsError, match="not overwritten"):
-        datasets.save_arrays("fashion_mnist_sample", folder)
+        datasets.save_arrays("patches", folder)
 
 
 RECIPE = """
@@ -56,19 +73,19 @@ WITHOUT_TENSORFLOW = """
 import sys
 sys.modules["tensorflow"] = None
 from keras_sae import cli
-arguments = ["train", sys.argv[1], "--data-dir", sys.argv[2], "--output", sys.argv[3]]
+arguments = ["train", sys.argv[1], "--output", sys.argv[2]]
 assert cli.main([*arguments, "--set", "epochs=2"]) == 0
 assert cli.main([*arguments, "--resume"]) == 0
 """
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_what_is_trained_without_tensorflow_loads_and_measures_with_it(backend, folder, tmp_path, in_fresh_process):
+def test_what_is_trained_without_tensorflow_loads_and_measures_with_it(backend, tmp_path, in_fresh_process):
     from keras_sae.training import evaluate_preset
 
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     (tmp_path / "small.toml").write_text(RECIPE)
-    in_fresh_process(WITHOUT_TENSORFLOW, tmp_path / "small.toml", folder, tmp_path / "run", KERAS_BACKEND=backend)
+    in_fresh_process(WITHOUT_TENSORFLOW, tmp_path / "small.toml", tmp_path / "run", KERAS_BACKEND=backend)
     _, equal = evaluate_preset(tmp_path / "run" / "preset")
     assert equal
