@@ -217,17 +217,23 @@ class SparseAutoencoder(DistributedModel):
     def from_preset(cls, preset, load_weights=True):
         """Loads a pretrained model.
 
-        Every file is checked against its SHA-256 first. No code from the preset runs, and no network is used.
+        Every file is checked against its SHA-256 first. No code from the preset runs, only classes of Keras and registered
+        ones are made, and no network is used but for an address. See `docs/presets.md`.
 
         Args:
-            preset: A name from `keras_sae.presets.names()`, or a directory written by `save_to_preset`.
+            preset: A name from `keras_sae.presets.names()`; a directory written by `save_to_preset`; or an address where such
+                a directory lies, `"https://host/path"` or `"hf://owner/repository"`, fetched once and kept in the cache of
+                Keras (`KERAS_HOME`). `#sha256=...` after an address says which `metadata_sha256` alone is accepted.
             load_weights: Whether to load the weights; otherwise they are freshly initialised.
 
         Returns:
             A model of the class that was saved: `cls`, or a subclass of it.
 
         Raises:
-            ValueError: The name is unknown, a file is damaged or missing, or the preset is of another class.
+            ValueError: The name is unknown; a file is damaged, missing, or another than its SHA-256 says; the weights are
+                those of another model; the config names a class that is not registered; the preset was written by a newer
+                version, or is of another class.
+            ConnectionError: The address could not be fetched.
 
         Example:
 
