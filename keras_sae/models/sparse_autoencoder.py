@@ -197,21 +197,23 @@ class SparseAutoencoder(DistributedModel):
         with keras.saving.custom_object_scope(custom_objects or {}):
             return cls(**config)
 
-    def save_to_preset(self, directory, metadata=None, examples=None):
+    def save_to_preset(self, directory, metadata=None, examples=None, card=None):
         """Saves the model as a preset: a directory that `from_preset` loads, on any machine.
 
         Writes `config.json`, `model.weights.h5` and `metadata.json`, which holds the SHA-256 of every file. The directory
-        is written beside its place and moved there when whole. An earlier preset there is replaced.
+        is written beside its place and moved there when whole. An earlier preset there is replaced. `docs/presets.md` says
+        how to share it.
 
         Args:
             directory: Where to save. A directory that holds something other than a preset is refused.
             metadata: Dictionary of whatever else should be kept, as JSON: the recipe, metrics, a licence.
             examples: A few inputs, of shape `(n, ...)`. Saved with their codes and reconstructions as `reference.npz`.
+            card: Text for those who will use it, in Markdown, or a function from the metadata to such. Saved as `README.md`.
 
         Raises:
             FileExistsError: `directory` exists and is not a preset.
         """
-        presets.save(self, directory, metadata=metadata, examples=examples)
+        presets.save(self, directory, metadata=metadata, examples=examples, card=card)
 
     @classmethod
     def from_preset(cls, preset, load_weights=True):

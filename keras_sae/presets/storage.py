@@ -25,7 +25,7 @@ def save(model, directory, metadata=None, examples=None, card=None):
     """Saves a model as a preset. See `keras_sae.models.SparseAutoencoder.save_to_preset`.
 
     Args:
-        card: Function from the metadata to the text of the card, `README.md`.
+        card: The text of the card, `README.md`, or a function from the metadata to it.
     """
     directory = Path(directory).expanduser()
     if directory.exists() and not (directory / METADATA).is_file() and (not directory.is_dir() or any(directory.iterdir())):
@@ -47,7 +47,7 @@ def save(model, directory, metadata=None, examples=None, card=None):
             np.savez_compressed(draft / REFERENCE, inputs=examples, codes=codes, reconstructions=reconstructions)
         metadata = {**(metadata or {}), **_description(model)}
         if card is not None:
-            (draft / CARD).write_text(card(metadata), encoding="utf-8")
+            (draft / CARD).write_text(card(metadata) if callable(card) else card, encoding="utf-8")
         write_metadata(draft, metadata)
         earlier = Path(beside) / "earlier"
         if directory.exists():
@@ -158,7 +158,7 @@ def _check_weights(model, path):
     with tempfile.TemporaryDirectory() as directory:
         _save_weights(model, Path(directory) / WEIGHTS)
         own = _arrays(Path(directory) / WEIGHTS)
-    for has, lacks, which in ((own, stored, "lacks"), (stored, own, "holds besides")):
+    for has, lacks, which in ((own, stored, "lacks"), (stored, own, "also holds")):
         differing = [f"{name} of shape {shape}" for name, shape in has.items() if lacks.get(name) != shape]
         if differing:
             raise ValueError(
