@@ -47,21 +47,22 @@ def read_metadata(directory, verify=True):
     raw = path.read_bytes()
     try:
         metadata = json.loads(raw)
-        digest, version, files = metadata[_OWN_DIGEST], metadata["format"], metadata["files"]
-        found = _sha256(raw.replace(digest.encode(), _BLANK.encode(), 1))
-        entries = list(files.items())
+        version = metadata["format"]
+        if version == FORMAT:
+            digest, entries = metadata[_OWN_DIGEST], list(metadata["files"].items())
+            found = _sha256(raw.replace(digest.encode(), _BLANK.encode(), 1))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"The preset file {str(path)!r} is damaged: it cannot be read as the metadata of a preset "
             f"({type(error).__name__}: {error}). Get the preset again."
         ) from error
+    if version != FORMAT:  # before the digest, for another format may be sealed in another way
+        raise ValueError(
+            f"The preset {str(directory)!r} is of format {version!r}, says its {METADATA}, and this version of keras_sae reads "
+            f"format {FORMAT}. Upgrade keras_sae; or get the preset again, if no later version wrote it."
+        )
     if found != digest:
         raise ValueError(_damaged(path, digest, found))
-    if version != FORMAT:
-        raise ValueError(
-            f"The preset {str(directory)!r} is of format {version}, and this version of keras_sae reads format {FORMAT}. "
-            "Upgrade keras_sae."
-        )
     for name, expected in entries:
         if not (_NAME.fullmatch(name) and isinstance(expected, str) and _SHA256.fullmatch(expected)) or name == METADATA:
             raise ValueError(

@@ -61,7 +61,7 @@ def fetch(preset):
         return _fetch(address, entry, pin)
     except (ValueError, OSError) as error:
         if damage:
-            error.add_note(f"It was fetched again because its copy in the cache is damaged: {damage}")
+            raise type(error)(f"{error} It was fetched again because its copy in the cache is damaged: {damage}") from error
         raise
 
 

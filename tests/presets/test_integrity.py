@@ -85,6 +85,13 @@ def test_weights_of_other_shapes_are_refused(preset):
         SparseAutoencoder.from_preset(sealed(preset))
 
 
+@pytest.mark.parametrize("metadata", [{"format": 2}, {"format": 7, "files": [], "metadata_sha256": "of another kind"}])
+def test_a_newer_format_is_told_however_it_may_look(preset, metadata):
+    (preset / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match=rf"of format {metadata['format']}, .* Upgrade"):
+        SparseAutoencoder.from_preset(preset)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"\xff" * 5000, b"null"])
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5", "reference.npz"])
 def test_a_file_that_is_what_the_metadata_says_and_yet_nonsense_is_named(preset, name, content):
@@ -107,7 +114,7 @@ def test_a_file_that_is_what_the_metadata_says_and_yet_nonsense_is_named(preset,
         b"9" * 5000,
         b'{"metadata_sha256": 5, "format": 1, "files": {}}',
         b'{"metadata_sha256": "", "format": 1, "files": {}}',
-        b'{"metadata_sha256": "00", "format": 1e999, "files": {}}',
+        b'{"metadata_sha256": "00", "format": 1, "files": {}, "seconds": 1e999}',
         b'{"metadata_sha256": "00", "format": 1, "files": ["config.json"]}',
     ],
     ids=lambda content: content[:50].decode("latin-1"),
