@@ -262,11 +262,11 @@ def watch(event, given):
         writes.append(str(given[0]))
 
 def load(server):
-    urllib.request.urlopen(server + "/together", timeout=60).read()
+    urllib.request.urlopen(server + "/together", timeout=200).read()
     model = SparseAutoencoder.from_preset(server + "/preset")
     stored = presets.load_reference(server + "/preset")
     np.testing.assert_allclose(model.encoder(stored["inputs"]), stored["codes"], atol=1e-6)
-    urllib.request.urlopen(server + "/together", timeout=60).read()
+    urllib.request.urlopen(server + "/together", timeout=200).read()
     sys.addaudithook(watch)
     SparseAutoencoder.from_preset("mnist_dense_ksparse")
     assert not writes, writes
@@ -294,7 +294,7 @@ def test_eight_processes_at_once_get_whole_presets_and_write_nothing_for_a_shipp
 
     def answer(path):
         if path == "/together":
-            together.wait(timeout=60)
+            together.wait(timeout=200)
             return 200, {}, b""
         return whole.file(path)
 
