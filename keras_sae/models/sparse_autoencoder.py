@@ -197,37 +197,45 @@ class SparseAutoencoder(DistributedModel):
         with keras.saving.custom_object_scope(custom_objects or {}):
             return cls(**config)
 
-    def save_to_preset(self, directory, metadata=None, examples=None):
+    def save_to_preset(self, directory, metadata=None, examples=None, card=None):
         """Saves the model as a preset: a directory that `from_preset` loads, on any machine.
 
         Writes `config.json`, `model.weights.h5` and `metadata.json`, which holds the SHA-256 of every file. The directory
-        is written beside its place and moved there when whole. An earlier preset there is replaced.
+        is written beside its place and moved there when whole. An earlier preset there is replaced. `docs/presets.md` says
+        how to share it.
 
         Args:
             directory: Where to save. A directory that holds something other than a preset is refused.
             metadata: Dictionary of whatever else should be kept, as JSON: the recipe, metrics, a licence.
             examples: A few inputs, of shape `(n, ...)`. Saved with their codes and reconstructions as `reference.npz`.
+            card: Text for those who will use it, in Markdown, or a function from the metadata to such. Saved as `README.md`.
 
         Raises:
             FileExistsError: `directory` exists and is not a preset.
         """
-        presets.save(self, directory, metadata=metadata, examples=examples)
+        presets.save(self, directory, metadata=metadata, examples=examples, card=card)
 
     @classmethod
     def from_preset(cls, preset, load_weights=True):
         """Loads a pretrained model.
 
-        Every file is checked against its SHA-256 first. No code from the preset runs, and no network is used.
+        Every file is checked against its SHA-256 first. No code from the preset runs, only classes of Keras and registered
+        ones are made, and no network is used but for an address. See `docs/presets.md`.
 
         Args:
-            preset: A name from `keras_sae.presets.names()`, or a directory written by `save_to_preset`.
+            preset: A name from `keras_sae.presets.names()`; a directory written by `save_to_preset`; or an address where such
+                a directory lies, `"https://host/path"` or `"hf://owner/repository"`, fetched once and kept in the cache of
+                Keras (`KERAS_HOME`). `#sha256=...` after an address says which `metadata_sha256` alone is accepted.
             load_weights: Whether to load the weights; otherwise they are freshly initialised.
 
         Returns:
             A model of the class that was saved: `cls`, or a subclass of it.
 
         Raises:
-            ValueError: The name is unknown, a file is damaged or missing, or the preset is of another class.
+            ValueError: The name is unknown; a file is damaged, missing, or another than its SHA-256 says; the weights are
+                those of another model; the config names a class that is not registered; the preset was written by a newer
+                version, or is of another class.
+            ConnectionError: The address could not be fetched.
 
         Example:
 

@@ -2,12 +2,16 @@ import importlib
 import json
 import os
 import tempfile
+import time
+import zipfile
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 
 from keras_sae.presets.catalog import find
+from keras_sae.presets.classes import check_classes
 from keras_sae.presets.manifest import METADATA, read_metadata, write_metadata
 from keras_sae.version import __version__
 
@@ -21,7 +25,7 @@ def save(model, directory, metadata=None, examples=None, card=None):
     """Saves a model as a preset. See `keras_sae.models.SparseAutoencoder.save_to_preset`.
 
     Args:
-        card: Function from the metadata to the text of the card, `README.md`.
+        card: The text of the card, `README.md`, or a function from the metadata to it.
     """
     directory = Path(directory).expanduser()
     if directory.exists() and not (directory / METADATA).is_file() and (not directory.is_dir() or any(directory.iterdir())):
@@ -43,7 +47,7 @@ def save(model, directory, metadata=None, examples=None, card=None):
             np.savez_compressed(draft / REFERENCE, inputs=examples, codes=codes, reconstructions=reconstructions)
         metadata = {**(metadata or {}), **_description(model)}
         if card is not None:
-            (draft / CARD).write_text(card(metadata), encoding="utf-8")
+            (draft / CARD).write_text(card(metadata) if callable(card) else card, encoding="utf-8")
         write_metadata(draft, metadata)
         earlier = Path(beside) / "earlier"
         if directory.exists():
@@ -58,32 +62,65 @@ def save(model, directory, metadata=None, examples=None, card=None):
 
 def load(preset, load_weights=True):
     """Loads a model from a preset. See `keras_sae.models.SparseAutoencoder.from_preset`."""
-    directory = find(preset)
+    for wait in (0, 0.05, 0.5):
+        time.sleep(wait)
+        directory = find(preset)
+        before = _state(directory)
+        try:
+            model = _load(directory, load_weights)
+        except (ValueError, OSError):
+            if _state(directory) == before:
+                raise
+        else:
+            if _state(directory) == before:
+                return model
+    raise ValueError(
+        f"The preset {str(directory)!r} was replaced by another each time while it was being loaded. Load it when whoever "
+        "writes it is done."
+    )
+
+
+def _load(directory, load_weights):
     metadata = read_metadata(directory)
     missing = [name for name in (CONFIG, WEIGHTS) if name not in metadata["files"]]
     if missing:
         raise ValueError(f"The preset {str(directory)!r} is incomplete: its metadata lists no {' and no '.join(missing)}.")
-    config = json.loads((directory / CONFIG).read_text())
     try:
+        config = json.loads((directory / CONFIG).read_bytes())
+        check_classes(config)
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)
-    except (TypeError, ValueError, ImportError, AttributeError) as error:
+        if not isinstance(model, keras.Model):
+            raise ValueError(f"it describes a {type(model).__name__}, which is not a model.")
+    except Exception as error:  # whatever a wrong config makes of Keras, NumPy and the backend
         raise ValueError(
             f"The model of the preset {str(directory)!r} cannot be made from its {CONFIG}: {error}\n"
             "Only classes of Keras and of keras_sae are made, and those that you registered with "
             "`keras.saving.register_keras_serializable` before loading."
         ) from error
     if load_weights:
+        _check_weights(model, directory / WEIGHTS)
         model.load_weights(directory / WEIGHTS)
     return model
 
 
+def _state(directory):
+    """What changes with any file of a preset: its metadata, which holds their SHA-256."""
+    try:
+        return (directory / METADATA).read_bytes()
+    except OSError:
+        return None
+
+
 def load_reference(preset):
     """The stored examples of a preset: a dictionary of `inputs`, `codes` and `reconstructions`, or None."""
-    path = find(preset) / REFERENCE
-    if not path.is_file():
+    directory = find(preset)
+    if REFERENCE not in read_metadata(directory)["files"]:
         return None
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+    try:
+        with np.load(directory / REFERENCE, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{str(directory / REFERENCE)!r} is not an archive of arrays: {error}") from error
 
 
 def _description(model):
@@ -110,6 +147,35 @@ def _save_weights(model, path):
         model.save_weights(path)
     finally:
         model.optimizer = optimizer
+
+
+def _check_weights(model, path):
+    """Refuses weights of another model. Keras looks for what the model has, and ignores whatever else a file holds."""
+    stored = _arrays(path)
+    if sorted(stored.values()) == sorted(tuple(weight.shape) for weight in model.weights):
+        return
+    # Some layers store an array twice, or more than their weights: then the file is compared with one of this very model.
+    with tempfile.TemporaryDirectory() as directory:
+        _save_weights(model, Path(directory) / WEIGHTS)
+        own = _arrays(Path(directory) / WEIGHTS)
+    for has, lacks, which in ((own, stored, "lacks"), (stored, own, "also holds")):
+        differing = [f"{name} of shape {shape}" for name, shape in has.items() if lacks.get(name) != shape]
+        if differing:
+            raise ValueError(
+                f"The weights in {str(path)!r} are those of another model than its {CONFIG} describes: the file {which} "
+                f"{', '.join(differing[:3])}. Use the {CONFIG} and the {WEIGHTS} that were saved together."
+            )
+
+
+def _arrays(path):
+    """Names and shapes of the arrays in a file of weights."""
+    shapes = {}
+    try:
+        with h5py.File(path) as file:
+            file.visititems(lambda name, item: shapes.update({name: item.shape} if isinstance(item, h5py.Dataset) else {}))
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{str(path)!r} is not a file of weights: {error}") from error
+    return shapes
 
 
 def _as_numpy(tensor):
