@@ -1,8 +1,17 @@
+from keras_sae.evaluation.anomaly import anomaly
+from keras_sae.evaluation.denoise import denoise
 from keras_sae.evaluation.features import features
+from keras_sae.evaluation.finetune import finetune
 from keras_sae.evaluation.probe_encoder import probe_encoder
 
 # The suites of a card, in its order. Their keyword arguments, but for `report` and `cache`, are keys of a recipe's section.
-SUITES = {"probe": probe_encoder, "features": features}
+SUITES = {
+    "probe": probe_encoder,
+    "finetune": finetune,
+    "anomaly": anomaly,
+    "denoise": denoise,
+    "features": features,
+}
 
 
 def evaluate(model, train, test, suites=None, build=None, report=None, cache=None):
@@ -28,11 +37,16 @@ def evaluate(model, train, test, suites=None, build=None, report=None, cache=Non
         suites = {"probe": {}, "features": {}} if train[1] is not None else {"features": {}}
     arguments = {
         "probe": ((model, train, test), {"cache": cache}),
+        "finetune": ((model, train, test), {}),
+        "anomaly": ((build, train, test), {}),
+        "denoise": ((model, train, test), {}),
         "features": ((model, *test), {}),
     }
     unknown = set(suites) - set(SUITES)
     if unknown:
         raise ValueError(f"The suites are {', '.join(SUITES)}. Received: {', '.join(map(repr, sorted(unknown)))}.")
+    if "anomaly" in suites and build is None:
+        raise ValueError("The suite 'anomaly' trains models anew. Give `build`, a function that returns a compiled one.")
     result = {}
     for name, options in suites.items():
         positional, named = arguments[name]

@@ -68,7 +68,7 @@ class Probe:
     def measure_with(self, labels, test_codes, test_labels, draws=5, C=FEW_LABELS_REGULARISATIONS, seed=0):
         """The same where only so many `labels` are known: see `few_labels` of `probe_encoder`."""
         iterations, classes = self._iterations, len(self._classes)
-        drawn = [_balanced(self._labels, labels, np.random.default_rng([seed, draw])) for draw in range(draws)]
+        drawn = [balanced(self._labels, labels, np.random.default_rng([seed, draw])) for draw in range(draws)]
         starts = [np.zeros((self._x.shape[1] + 1, classes))] * draws
         parts = [(self._x[rows], self._labels[rows]) for rows in drawn]
         kept = [len(rows) - max(1, len(rows) // 5) for rows in drawn]
@@ -119,7 +119,7 @@ def _best_from_the_middle(values, attempt, start):
     return best
 
 
-def _balanced(labels, count, random):
+def balanced(labels, count, random):
     """Rows of `count` examples, as many of each class as of the others but for one, in random order."""
     order = random.permutation(len(labels))
     rank = np.empty(len(labels), int)  # how many of its class come before an example

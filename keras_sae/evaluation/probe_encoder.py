@@ -5,6 +5,7 @@ import keras
 import numpy as np
 
 from keras_sae.evaluation.code_statistics import as_input, encode
+from keras_sae.evaluation.pca import principal_components
 from keras_sae.evaluation.probe import FEW_LABELS_REGULARISATIONS, REGULARISATIONS, Probe
 from keras_sae.evaluation.reader import reader
 
@@ -85,7 +86,8 @@ def probe_encoder(
     components = min(width, len(train_x), math.prod(train_x.shape[1:]))
     if ("pca", components, *key) not in kept:
         report(f"The same on {components} principal components ...")
-        train_codes, test_codes = pca_codes(train_x, test_x, components)
+        pca = principal_components(as_input(train_x).astype("float32"), components)
+        train_codes, test_codes = (pca.coefficients(as_input(x)) for x in (train_x, test_x))
         kept["pca", components, *key] = {**figures(Probe(train_codes, train_y, **choice), test_codes), "components": components}
     result["raw_pixels"], result["pca"] = kept["raw_pixels", *key], kept["pca", components, *key]
     return result
@@ -95,19 +97,6 @@ def untrained(model, seed):
     """A model of the same architecture, with weights as they are before training."""
     keras.utils.set_random_seed(seed)
     return type(model).from_config(model.get_config())
-
-
-def pca_codes(train, test, components):
-    """The principal components of training and test inputs, fitted to the former: two arrays `(n, components)`."""
-    try:
-        from sklearn.decomposition import PCA
-    except ImportError as error:
-        raise ImportError('PCA needs scikit-learn: pip install "keras_sae[evaluation]".') from error
-
-    train, test = (as_input(x).reshape(len(x), -1) for x in (train, test))
-    solver = "full" if len(train) <= train.shape[1] else "covariance_eigh"
-    pca = PCA(components, svd_solver=solver).fit(train)
-    return pca.transform(train), pca.transform(test)
 
 
 def _told(encoding):

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import os
 import platform
@@ -78,7 +79,14 @@ def measure(model, recipe, data, suites=None, report=None, cache=None):
             raise ValueError(f"The recipe {recipe.name!r} has no suite {missing[0]!r}. It has {', '.join(chosen)}.")
         chosen = {name: options for name, options in chosen.items() if name in suites}
     train, test = data
-    return evaluation.evaluate(model, train, test, chosen, report=report, cache=cache)
+    # The models of single classes are trained as the recipe's, but for how long and perhaps the optimizer.
+    optimizer = chosen.get("anomaly", {}).pop("optimizer", recipe.optimizer)
+    anew = dataclasses.replace(recipe, optimizer=optimizer)
+
+    def build():
+        return anew.build(train[0].shape[1:])
+
+    return evaluation.evaluate(model, train, test, chosen, build=build, report=report, cache=cache)
 
 
 def suites_of(preset, as_now=False):

@@ -43,7 +43,8 @@ class Recipe:
             `data.validation` where there is one.
         keep_best: Whether the preset is made of the epoch with the lowest reconstruction loss on `data.validation`.
         probe, finetune, anomaly, denoise, features: Each a suite of `keras_sae.evaluation.SUITES` and its options. A suite
-            without a section is left out, but for `features`, which every card has.
+            without a section is left out, but for `features`, which every card has. `anomaly` may have an `optimizer` of its
+            own.
         published: List of published figures to stand beside the measured ones: `what`, `value`, `source`, and perhaps
             `metric`, the path of the measured figure, such as "probe.error" or "probe.raw_pixels.error".
         use: What the model is good for, for the card.
@@ -67,6 +68,9 @@ class Recipe:
     early_stopping: dict | None = None
     keep_best: bool | None = None
     probe: dict | None = None
+    finetune: dict | None = None
+    anomaly: dict | None = None
+    denoise: dict | None = None
     features: dict | None = None
     published: list = dataclasses.field(default_factory=list)
     use: str = ""
@@ -122,7 +126,8 @@ class Recipe:
         return {name: dict(section or {}) for name, section in sections.items() if section is not None or name == "features"}
 
     def _encodings(self):
-        return (self.probe or {}).get("encodings", [])
+        tuned = (self.finetune or {}).get("encoding")
+        return [*(self.probe or {}).get("encodings", []), *([tuned] if tuned else [])]
 
     def as_data(self):
         """The recipe as a dictionary of plain values, without what was not set."""
@@ -210,7 +215,8 @@ class Recipe:
 def suite_options(name):
     """The keys of a suite's section: the keyword arguments of its function."""
     parameters = inspect.signature(SUITES[name]).parameters.values()
-    return {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} - {"report", "cache"}
+    options = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} - {"report", "cache"}
+    return options | ({"optimizer"} if name == "anomaly" else set())
 
 
 def _arguments(function):

@@ -5,7 +5,7 @@ import pytest
 
 from keras_sae.evaluation import bootstrap_interval, encode, probe_encoder, reader
 from keras_sae.evaluation.logistic_regression import compress, fit
-from keras_sae.evaluation.probe import Probe, _balanced, _best_from_the_middle
+from keras_sae.evaluation.probe import Probe, _best_from_the_middle, balanced
 from keras_sae.layers import KSparse, WinnerTakeAll
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
 
@@ -41,7 +41,7 @@ def test_draws_that_differ_widen_the_interval():
 
 def test_few_labels_are_as_many_of_each_class():
     labels = np.repeat([0, 1, 2], [500, 300, 200])
-    drawn = _balanced(labels, 31, np.random.default_rng(0))
+    drawn = balanced(labels, 31, np.random.default_rng(0))
     assert len(set(drawn)) == 31
     assert sorted(np.bincount(labels[drawn])) == [10, 10, 11]
 
