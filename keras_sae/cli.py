@@ -5,6 +5,7 @@ import sys
 
 from keras_sae import __version__, commands
 
+SUITES = ("probe", "finetune", "anomaly", "denoise", "features")
 PRECISIONS = ("float32", "float64", "mixed_float16", "mixed_bfloat16")
 
 
@@ -131,7 +132,19 @@ def _parser():
         "measure a pretrained model again and compare with its card",
         "Exits with status 1 where a figure differs from the card's.",
     )
-    _add_preset(evaluate)
+    _add_preset(evaluate, nargs="?")
+    evaluate.add_argument("--all", action="store_true", help="every preset that the package ships, one after the other")
+    evaluate.add_argument(
+        "--suite",
+        action="append",
+        choices=(*SUITES, "all"),
+        help="measure this part of the card alone; may be repeated (default: all that the card has)",
+    )
+    evaluate.add_argument(
+        "--update",
+        action="store_true",
+        help="write metadata and card anew, weights unchanged, as the recipe of that name now says, instead of comparing",
+    )
     _add_data_dir(evaluate)
 
     export = command(
@@ -156,8 +169,8 @@ def _parser():
     return parser
 
 
-def _add_preset(parser):
-    parser.add_argument("preset", metavar="PRESET", help="a name that `keras-sae list` shows, or a directory")
+def _add_preset(parser, **options):
+    parser.add_argument("preset", metavar="PRESET", help="a name that `keras-sae list` shows, or a directory", **options)
 
 
 def _add_recipe(parser, **options):

@@ -22,8 +22,8 @@ ROWS = [
     {"commands"},
     {"cli"},
 ]
-# Metrics read codes as penalties do.
-ALLOWED = {("metrics", "regularizers")}
+# Metrics read codes as penalties do; evaluation measures the features that visualization draws.
+ALLOWED = {("metrics", "regularizers"), ("evaluation", "visualization")}
 
 
 def modules():

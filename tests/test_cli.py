@@ -24,7 +24,7 @@ seed = 3
 data = { name = "fashion_mnist_sample", train = "train[:200]", test = "test[:100]" }
 model = { class = "DenseAutoencoder", code_units = 20, sparsity = { class = "ActivityKL" } }
 optimizer = { class = "Adam" }
-probe = { validation = 50, C = [0.1] }
+probe = { validation = 50, C = [0.1], few_labels = [20], draws = 2 }
 """
 
 
@@ -117,7 +117,7 @@ def test_a_card_that_lies_is_found_out(capsys, tmp_path, small_recipe):
     run(capsys, "train", small_recipe, "--output", tmp_path / "run")
     preset = tmp_path / "run" / "preset"
     metadata = presets.read_metadata(preset)
-    metadata["metrics"]["l0"] += 3
+    metadata["metrics"]["features"]["l0"] += 3
     presets.manifest.write_metadata(preset, metadata)
     status, printed, _ = run(capsys, "evaluate", preset)
     assert status == 1

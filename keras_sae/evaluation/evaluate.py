@@ -1,28 +1,54 @@
-from keras_sae.evaluation.code_statistics import code_statistics, encode
-from keras_sae.evaluation.probe import probe
+from keras_sae.evaluation.anomaly import anomaly
+from keras_sae.evaluation.denoise import denoise
+from keras_sae.evaluation.features import features
+from keras_sae.evaluation.finetune import finetune
+from keras_sae.evaluation.probe_encoder import probe_encoder
+
+# The suites of a card, in its order. Their keyword arguments, but for `report` and `cache`, are keys of a recipe's section.
+SUITES = {
+    "probe": probe_encoder,
+    "finetune": finetune,
+    "anomaly": anomaly,
+    "denoise": denoise,
+    "features": features,
+}
 
 
-def evaluate(model, train, test, report=None, **probe_options):
+def evaluate(model, train, test, suites=None, build=None, report=None, cache=None):
     """Measures a model as the cards do.
 
     Args:
         model: A `SparseAutoencoder`.
-        train, test: Pairs `(images, labels)` of arrays. uint8 images are divided by 255.
+        train, test: Pairs `(images, labels)` of arrays. uint8 images are divided by 255. Labels may be None, for suites that
+            do without.
+        suites: Dictionary from the names of suites to their options, such as `{"probe": {"C": [0.1]}, "features": {}}`. By
+            default the probe, where there are labels, and features.
+        build: Function that returns a compiled model to be trained, for `anomaly`, which trains anew.
         report: Called with a sentence before each step that takes long, such as `print`.
-        **probe_options: Passed to `probe`.
+        cache: Dictionary in which figures that depend on the data alone are kept for a later call.
 
     Returns:
-        Dictionary of plain numbers: those of `code_statistics` on the test images; `probe_error` and `probe_C`, of the
-        probe on the codes; `probe_error_raw_pixels` and `probe_C_raw_pixels`, of the same probe on the pixels.
+        Dictionary of dictionaries of plain data, one for each suite.
+
+    Raises:
+        ValueError: There is no such suite, or it lacks what it measures by.
     """
-    report = report or (lambda sentence: None)
-    (train_images, train_labels), (test_images, test_labels) = train, test
-    report(f"Statistics of codes and reconstructions of {len(test_images):,} test images ...")
-    result = code_statistics(model, test_images)
-    report(f"Logistic regression on the codes of {len(train_images):,} training images ...")
-    codes = probe(encode(model, train_images), train_labels, encode(model, test_images), test_labels, **probe_options)
-    report("The same on raw pixels ...")
-    pixels = probe(train_images, train_labels, test_images, test_labels, **probe_options)
-    result.update({"probe_error": codes["error"], "probe_C": codes["C"]})
-    result.update({"probe_error_raw_pixels": pixels["error"], "probe_C_raw_pixels": pixels["C"]})
+    if suites is None:
+        suites = {"probe": {}, "features": {}} if train[1] is not None else {"features": {}}
+    arguments = {
+        "probe": ((model, train, test), {"cache": cache}),
+        "finetune": ((model, train, test), {}),
+        "anomaly": ((build, train, test), {}),
+        "denoise": ((model, train, test), {}),
+        "features": ((model, *test), {}),
+    }
+    unknown = set(suites) - set(SUITES)
+    if unknown:
+        raise ValueError(f"The suites are {', '.join(SUITES)}. Received: {', '.join(map(repr, sorted(unknown)))}.")
+    if "anomaly" in suites and build is None:
+        raise ValueError("The suite 'anomaly' trains models anew. Give `build`, a function that returns a compiled one.")
+    result = {}
+    for name, options in suites.items():
+        positional, named = arguments[name]
+        result[name] = SUITES[name](*positional, report=report, **named, **options)
     return result

@@ -21,11 +21,12 @@ REFERENCE = "reference.npz"
 CARD = "README.md"
 
 
-def save(model, directory, metadata=None, examples=None, card=None):
+def save(model, directory, metadata=None, examples=None, card=None, files=None):
     """Saves a model as a preset. See `keras_sae.models.SparseAutoencoder.save_to_preset`.
 
     Args:
         card: The text of the card, `README.md`, or a function from the metadata to it.
+        files: Dictionary from names of further files, such as pictures, to their content in bytes.
     """
     directory = Path(directory).expanduser()
     if directory.exists() and not (directory / METADATA).is_file() and (not directory.is_dir() or any(directory.iterdir())):
@@ -45,6 +46,8 @@ def save(model, directory, metadata=None, examples=None, card=None):
             codes = _as_numpy(model.encoder(examples, training=False))
             reconstructions = _as_numpy(model.decoder(codes, training=False))
             np.savez_compressed(draft / REFERENCE, inputs=examples, codes=codes, reconstructions=reconstructions)
+        for name, content in (files or {}).items():
+            (draft / name).write_bytes(content)
         metadata = {**(metadata or {}), **_description(model)}
         if card is not None:
             (draft / CARD).write_text(card(metadata) if callable(card) else card, encoding="utf-8")

@@ -3,7 +3,7 @@
 from keras_sae.replicas import make_strategy
 from keras_sae.training.evaluate_preset import evaluate_preset
 from keras_sae.training.interrupts import Stopped
-from keras_sae.training.publish import publish
+from keras_sae.training.publish import publish, suites_of, update_preset
 from keras_sae.training.recipe import Recipe, load_recipe, recipe_names
 from keras_sae.training.run import read_run
 from keras_sae.training.train import train
@@ -17,5 +17,7 @@ __all__ = [
     "publish",
     "read_run",
     "recipe_names",
+    "suites_of",
     "train",
+    "update_preset",
 ]

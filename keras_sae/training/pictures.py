@@ -1,7 +1,11 @@
+import importlib.util
+import io
+
 import keras
 import numpy as np
 
-from keras_sae.visualization import plot_features, plot_reconstructions
+from keras_sae.evaluation import encode
+from keras_sae.visualization import new_figure, plot_features, plot_reconstructions
 
 
 class Pictures(keras.callbacks.Callback):
@@ -35,10 +39,40 @@ class Pictures(keras.callbacks.Callback):
         self._writer.flush()
 
 
-def _pixels(figure):
+def _pixels(figure, dots=100):
     """What a figure looks like: uint8 of shape `(height, width, 4)`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    figure.set_dpi(dots)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())
+
+
+def features_picture(model, images, most=150_000):
+    """A picture of features, those most active on `images`, and of reconstructions of some: the bytes of a PNG file.
+
+    Args:
+        model: A `SparseAutoencoder`.
+        images: Array of inputs, as the model reads them.
+        most: Integer. The most bytes.
+
+    Returns:
+        Bytes, or None where these are no images, or matplotlib is not installed.
+    """
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not importlib.util.find_spec("matplotlib"):
+        return None
+    from PIL import Image  # which matplotlib brings
+
+    figure = new_figure(7, 8.6)
+    above, below = figure.subfigures(2, 1, height_ratios=(7, 1.6))
+    plot_features(model, count=64, codes=encode(model, images), figure=above)
+    plot_reconstructions(model, images, count=8, figure=below)
+    for dots in (100, 80, 60, 40):
+        # One byte a pixel, of 256 colours, takes a third of the space.
+        picture = Image.fromarray(_pixels(figure, dots)).convert("RGB").quantize(256)
+        content = io.BytesIO()
+        picture.save(content, format="png", optimize=True)
+        if content.tell() <= most:
+            break
+    return content.getvalue()

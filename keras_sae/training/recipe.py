@@ -8,13 +8,15 @@ import keras
 import numpy as np
 
 from keras_sae.callbacks import DeadUnitMonitor, KSchedule, PenaltySchedule
-from keras_sae.evaluation import ACTIVE_ABOVE, as_input
+from keras_sae.evaluation import ACTIVE_ABOVE, SUITES, as_input, reader
 from keras_sae.layers import FISTA, LISTA
 from keras_sae.metrics import L0, DeadUnits
 from keras_sae.models import StackedAutoencoder
 from keras_sae.training.components import make, near
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+# What may change after training: what the card says and measures.
+OF_THE_CARD = {"title", "use", "notes", "published", "source", *SUITES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +42,12 @@ class Recipe:
         early_stopping: Arguments of `keras.callbacks.EarlyStopping`. By default it watches the reconstruction loss, of
             `data.validation` where there is one.
         keep_best: Whether the preset is made of the epoch with the lowest reconstruction loss on `data.validation`.
-        probe: `validation` (the number of training images that choose C) and `C` (the values tried).
-        published: List of published figures to stand beside the measured ones: `what`, `value`, `source`.
+        probe, finetune, anomaly, denoise, features: Each a suite of `keras_sae.evaluation.SUITES` and its options. A suite
+            without a section is left out, but for `features`, which every card has. `anomaly` may have an `optimizer` of its
+            own.
+        published: List of published figures to stand beside the measured ones: `what`, `value`, `source`, and perhaps
+            `metric`, the path of the measured figure, such as "probe.error" or "probe.raw_pixels.error".
+        use: What the model is good for, for the card.
         notes: Limits that the card should state.
     """
 
@@ -61,8 +67,13 @@ class Recipe:
     dead_units: dict | None = None
     early_stopping: dict | None = None
     keep_best: bool | None = None
-    probe: dict = dataclasses.field(default_factory=dict)
+    probe: dict | None = None
+    finetune: dict | None = None
+    anomaly: dict | None = None
+    denoise: dict | None = None
+    features: dict | None = None
     published: list = dataclasses.field(default_factory=list)
+    use: str = ""
     notes: str = ""
 
     def __post_init__(self):
@@ -75,7 +86,7 @@ class Recipe:
             ("model", {"class"}, None),
             ("optimizer", {"class"}, None),
             ("pretrain", {"epochs"}, {"optimizer"}),
-            ("probe", set(), {"validation", "C"}),
+            *((name, set(), suite_options(name)) for name in SUITES),
             ("k_schedule", {"start", "epochs"}, set()),
             ("penalty_schedule", {"start", "epochs"}, {"penalty"}),
             ("dead_units", set(), _arguments(DeadUnitMonitor) - {"x"} | {"images"}),
@@ -97,9 +108,30 @@ class Recipe:
                 "train = 'train[:50000]' and validation = 'train[50000:]'."
             )
 
+        for encoding in self._encodings():
+            for name in encoding:
+                if name not in _arguments(reader) - {"model"}:
+                    raise ValueError(f"An encoding has no key {name!r}. {near(name, _arguments(reader) - {'model'})}")
+        for row in self.published:
+            suite = row.get("metric", "features").split(".")[0]
+            if suite not in self.suites():
+                raise ValueError(
+                    f"A published figure stands beside {row['metric']!r}, and the recipe has no section [{suite}] to measure "
+                    "it by."
+                )
+
+    def suites(self):
+        """The suites that the card has: a dictionary from their names to their options."""
+        sections = {name: getattr(self, name) for name in SUITES}
+        return {name: dict(section or {}) for name, section in sections.items() if section is not None or name == "features"}
+
+    def _encodings(self):
+        tuned = (self.finetune or {}).get("encoding")
+        return [*(self.probe or {}).get("encodings", []), *([tuned] if tuned else [])]
+
     def as_data(self):
         """The recipe as a dictionary of plain values, without what was not set."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if value not in (None, "", [], {})}
+        return {key: value for key, value in dataclasses.asdict(self).items() if value not in (None, "", [])}
 
     def build(self, input_shape):
         """The model, its weights at their start, compiled as it is trained.
@@ -111,6 +143,8 @@ class Recipe:
         model = make("model", {**self.model, "input_shape": tuple(input_shape), "name": self.name})
         if self.pretrain and not isinstance(model, StackedAutoencoder):
             raise ValueError(f"`pretrain` trains the levels of a StackedAutoencoder. Received: a {type(model).__name__}.")
+        for encoding in self._encodings():
+            reader(model, **encoding)  # rather a word now than after the training
         model.compile(**self.compile_arguments(model))
         return model
 
@@ -176,6 +210,13 @@ class Recipe:
             watched = "val_reconstruction_loss" if "validation" in self.data else "reconstruction_loss"
             made.append(keras.callbacks.EarlyStopping(**{"monitor": watched, "mode": "min", **self.early_stopping}))
         return made
+
+
+def suite_options(name):
+    """The keys of a suite's section: the keyword arguments of its function."""
+    parameters = inspect.signature(SUITES[name]).parameters.values()
+    options = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} - {"report", "cache"}
+    return options | ({"optimizer"} if name == "anomaly" else set())
 
 
 def _arguments(function):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_sae.training import state
+from keras_sae.training.recipe import OF_THE_CARD
 
 try:
     import fcntl
@@ -16,7 +17,7 @@ RUN = "run.json"
 CHECKPOINT = "checkpoint.npz"
 BEST = "best.npz"
 # What may change between the parts of a run: its length, and what only the card and the measurements read.
-_FREE = {"epochs", "title", "notes", "published", "source", "probe"}
+_FREE = {"epochs", *OF_THE_CARD}
 _START = {"phase": 0, "epoch": 0, "step": 0, "seconds": 0.0, "callbacks": {}, "best": None, "stopped_early": False}
 
 

@@ -7,20 +7,25 @@ from keras_sae.visualization.figure import new_figure, without_channel_of_one
 def decoder_features(model, units=None):
     """What the decoder draws for each unit: `decoder(unit alone) - decoder(nothing)`.
 
-    For a linear decoder these are its rows, and any reconstruction is a weighted sum of them.
+    For a linear decoder these are its rows, and any reconstruction is a weighted sum of them. A unit of a code of maps is
+    alone at the position in the middle.
 
     Args:
-        model: A `SparseAutoencoder` whose code is a vector.
+        model: A `SparseAutoencoder`.
         units: Indices of units. All by default.
 
     Returns:
         float32 array of shape `(units, *input shape)`, each feature scaled to norm 1 (a unit that draws nothing stays 0).
     """
-    shape = model.decoder.inputs[0].shape[1:]
-    if len(shape) != 1:
-        raise ValueError(f"Features are drawn for codes that are vectors. Received: a code of shape {tuple(shape)}.")
-    alone = np.eye(shape[0], dtype="float32")
-    alone = alone if units is None else alone[np.asarray(units)]
+    shape = tuple(model.decoder.inputs[0].shape[1:])
+    if None in shape:
+        raise ValueError(
+            f"Features are drawn for codes of known size. Received: a code of shape {shape}. Make the model for inputs of a "
+            "fixed size."
+        )
+    units = np.arange(shape[-1]) if units is None else np.asarray(units)
+    alone = np.zeros((len(units), *shape), "float32")
+    alone[(np.arange(len(units)), *(size // 2 for size in shape[:-1]), units)] = 1
     drawn = keras.ops.convert_to_numpy(model.decoder(alone, training=False))
     drawn = drawn - keras.ops.convert_to_numpy(model.decoder(np.zeros((1, *shape), "float32"), training=False))
     norms = np.sqrt((drawn.reshape(len(drawn), -1) ** 2).sum(axis=1))
@@ -31,9 +36,9 @@ def plot_features(model, count=100, codes=None, figure=None):
     """Draws what the decoder draws for its units: zero is white, strokes are red, what they erase is blue.
 
     Args:
-        model: A `SparseAutoencoder` of images, whose code is a vector.
+        model: A `SparseAutoencoder` of images. Of a code of maps, what is drawn is cut out.
         count: Integer, how many units to show.
-        codes: Array of codes `(n, units)` of some data. The units most active in it are shown, strongest first; without
+        codes: Array of codes `(n, ..., units)` of some data. The units most active in it are shown, strongest first; without
             it, the first units.
         figure: A matplotlib figure or subfigure to draw in. A new one by default.
 
@@ -41,8 +46,8 @@ def plot_features(model, count=100, codes=None, figure=None):
         The figure.
     """
     width = model.decoder.inputs[0].shape[-1]
-    order = np.arange(width) if codes is None else np.argsort(-np.abs(codes).mean(axis=0), kind="stable")
-    features = decoder_features(model, order[:count])
+    order = np.arange(width) if codes is None else np.argsort(-_mean_of_units(codes), kind="stable")
+    features = _cut_out(decoder_features(model, order[:count]))
     columns = int(np.ceil(np.sqrt(len(features))))
     rows = int(np.ceil(len(features) / columns))
     figure = figure or new_figure(0.6 * columns, 0.6 * rows)
@@ -56,3 +61,16 @@ def plot_features(model, count=100, codes=None, figure=None):
         else:
             axis.imshow(feature, cmap="RdBu_r", vmin=-strongest, vmax=strongest, interpolation="nearest")
     return figure
+
+
+def _mean_of_units(codes):
+    return np.abs(codes).mean(axis=tuple(range(np.ndim(codes) - 1)))
+
+
+def _cut_out(features):
+    """The part of the pictures in which any of them has something."""
+    drawn = np.abs(features).max(axis=(0, *range(3, features.ndim))) > 0  # (height, width)
+    if not drawn.any():
+        return features
+    rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
+    return features[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

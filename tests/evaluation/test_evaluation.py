@@ -1,3 +1,6 @@
+import json
+import sys
+
 import numpy as np
 import pytest
 from mechanisms import OTHERS
@@ -71,15 +74,14 @@ def test_the_probe_chooses_its_penalty_without_the_test_data():
 
 
 def test_the_probe_chooses_on_rows_that_its_candidates_were_not_fitted_to(monkeypatch):
-    from sklearn.linear_model import LogisticRegression
+    module = sys.modules["keras_sae.evaluation.probe"]
+    fitted, fit = [], module.fit
 
-    fitted, fit = [], LogisticRegression.fit
+    def watched(x, labels, C, *more):
+        fitted.append((C, x.shape[0]))
+        return fit(x, labels, C, *more)
 
-    def watched(self, x, y):
-        fitted.append((self.C, len(x)))
-        return fit(self, x, y)
-
-    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    monkeypatch.setattr(module, "fit", watched)
     rng = np.random.default_rng(0)
     chosen = evaluation.probe(*blobs(rng, 300, 0.7), *blobs(rng, 100, 0.7), validation=80, C=[0.1, 10.0])["C"]
     assert fitted == [(0.1, 220), (10.0, 220), (chosen, 300)]
@@ -89,12 +91,20 @@ def test_evaluate_puts_codes_beside_raw_pixels(sample):
     images, labels = sample
     model = DenseAutoencoder((28, 28, 1), 20, sparsity=KSparse(4))
     said = []
-    result = evaluation.evaluate(model, (images[:200], labels[:200]), (images[200:], labels[200:]), report=said.append, C=[0.1])
-    assert result["probe_error"] > 0
-    assert result["probe_error_raw_pixels"] > 0
-    assert result["l0"] == 4
-    assert len(said) == 3
-    assert all(isinstance(value, (int, float)) for value in result.values())
+    suites = {"probe": {"C": [0.1], "few_labels": [20]}, "features": {}}
+    result = evaluation.evaluate(model, (images[:200], labels[:200]), (images[200:], labels[200:]), suites, report=said.append)
+    assert list(result) == ["probe", "features"]
+    kinds = [result["probe"], *(result["probe"][name] for name in ("random", "pca", "raw_pixels"))]
+    for figures in kinds:
+        low, high = figures["interval"]
+        assert 0 < low < figures["error"] < high
+        assert figures["labels_20"]["error"] > 0
+    assert (result["probe"]["features"], result["probe"]["pca"]["components"]) == (20, 20)
+    assert result["features"]["l0"] == 4
+    assert len(said) == 5
+    assert json.loads(json.dumps(result)) == result
+    with pytest.raises(ValueError, match="'prob'"):
+        evaluation.evaluate(model, (images, labels), (images, labels), {"prob": {}})
 
 
 def test_raw_mnist_pixels_err_as_published(tfds_data_dir):

@@ -50,6 +50,7 @@ learning_rate = { class = "ExponentialDecay", initial_learning_rate = 0.5, decay
 [probe]
 validation = 100
 C = [0.1, 1.0]
+few_labels = [20]
 """
 
 
@@ -387,22 +388,26 @@ def test_published_presets_load_render_and_measure_as_recorded(recipe_file, tmp_
         np.testing.assert_array_equal(one, other)
     metadata = presets.read_metadata(directory)
     assert metadata["recipe"]["epochs"] == 4
-    assert metadata["metrics"]["l0"] == 8
+    assert metadata["metrics"]["features"]["l0"] == 8
     assert (directory / "README.md").read_text() == render(metadata)
     rows, equal = evaluate_preset(directory)
     assert equal
-    assert {row[0] for row in rows} == set(metadata["metrics"])
+    assert {row[0].split(".")[0] for row in rows} == set(metadata["metrics"]) == {"probe", "features"}
+    assert {"probe.error", "probe.interval.0", "probe.raw_pixels.labels_20.error"} <= {row[0] for row in rows}
+    assert [row[0] for row in evaluate_preset(directory, suites=["features"])[0] if "probe" in row[0]] == []
+    with pytest.raises(ValueError, match="no figures of 'denoise'"):
+        evaluate_preset(directory, suites=["denoise"])
 
 
 def test_a_figure_that_is_not_the_cards_is_reported(recipe_file, tmp_path):
     train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
     directory = publish(tmp_path / "run")
     metadata = presets.read_metadata(directory)
-    metadata["metrics"]["probe_error"] += 5
+    metadata["metrics"]["probe"]["error"] += 5
     presets.manifest.write_metadata(directory, metadata)
     rows, equal = evaluate_preset(directory)
     assert not equal
-    assert [row[0] for row in rows if not row[-1]] == ["probe_error"]
+    assert [row[0] for row in rows if not row[-1]] == ["probe.error"]
 
 
 def test_cards_of_shipped_presets_are_rendered_from_their_metadata():
@@ -412,9 +417,9 @@ def test_cards_of_shipped_presets_are_rendered_from_their_metadata():
 
 
 def test_mnist_dense_ksparse_is_within_its_bar():
-    metrics = presets.read_metadata(presets.find("mnist_dense_ksparse"))["metrics"]
-    assert metrics["probe_error"] <= 1.8
-    assert 6.9 <= metrics["probe_error_raw_pixels"] <= 7.6
+    figures = presets.read_metadata(presets.find("mnist_dense_ksparse"))["metrics"]["probe"]
+    assert figures["error"] <= 1.8
+    assert 6.9 <= figures["raw_pixels"]["error"] <= 7.6
 
 
 def test_a_recipe_describes_the_mechanisms_of_several_levels_and_noise(tmp_path):

@@ -1,0 +1,59 @@
+"""What an encoder of MNIST is worth for Fashion-MNIST, and the other way round: with 100, 1000 and all labels.
+
+    python benchmarks/transfer.py [--preset NAME ...] [--data-dir DIR] [--images N]
+
+Beside logistic regression on the frozen codes stand the same on raw pixels, the encoder fine-tuned, and the same network
+trained from scratch for as many steps. What is read of an encoder is what its card's probe reads, chosen on its own data.
+"""
+
+import argparse
+
+from keras_sae import presets
+from keras_sae.datasets import load_arrays
+from keras_sae.evaluation import transfer
+from keras_sae.models import SparseAutoencoder
+
+WAYS = {
+    "frozen": "frozen, logistic regression",
+    "raw_pixels": "raw pixels, logistic regression",
+    "fine_tuned": "fine-tuned",
+    "from_scratch": "from scratch",
+}
+OTHER = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", nargs="+", default=["mnist_dense_ksparse", "fashion_mnist_dense_kl"])
+    parser.add_argument("--data-dir", help="folder of the TFDS data (default: TFDS_DATA_DIR)")
+    parser.add_argument("--images", type=int, help="of the training images the first N alone (default: all)")
+    parser.add_argument("--steps", type=int, default=2000, help="of training, of each network (default: %(default)s)")
+    options = parser.parse_args()
+    lines = []
+    for name in options.preset:
+        metadata = presets.read_metadata(presets.find(name))
+        task = OTHER[metadata["data"]["name"]]
+        some = f"[:{options.images}]" if options.images else ""
+        train, test = (load_arrays(task, split, options.data_dir) for split in (f"train{some}", "test"))
+        encoding = metadata["metrics"]["probe"]["encoding"]
+        rows = transfer(
+            SparseAutoencoder.from_preset(name),
+            train,
+            test,
+            steps=options.steps,
+            encodings=[encoding],
+            report=lambda sentence: print(sentence, flush=True),
+        )
+        for row in rows:
+            errors = {way: row[way]["error"] for way in WAYS}
+            cells = [f"{errors[way]:.2f} ({' to '.join(f'{end:.2f}' for end in row[way]['interval'])})" for way in WAYS]
+            for way, rival in (("frozen", "raw_pixels"), ("fine_tuned", "from_scratch")):
+                cells.append("yes" if errors[way] < errors[rival] else "no")
+            lines.append(f"| {name} | {task} | {row['labels']:,} | {' | '.join(cells)} |")
+    header = ("encoder", "task", "labels", *WAYS.values(), "frozen beats pixels", "fine-tuned beats scratch")
+    print(f"\nTest error in percent, in brackets the 95 % interval.\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

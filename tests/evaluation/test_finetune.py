@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from keras_sae.evaluation import finetune, transfer
+from keras_sae.layers import KSparse
+from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, StackedAutoencoder
+
+
+def task(count, seed=0):
+    """Which of three directions a point lies along: easy, and more than one class."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(3, 6, count)
+    return (np.eye(3)[labels - 3] + random.normal(scale=0.1, size=(count, 3))).astype("float32"), labels
+
+
+def test_an_encoder_is_fine_tuned_and_stays_as_it_is():
+    model = DenseAutoencoder(3, 12, sparsity=KSparse(4))
+    before = model.get_weights()
+    result = finetune(model, task(300), task(200, seed=1), epochs=15, learning_rate=0.02, batch_size=50, dropout=0.1)
+    assert result["error"] < 2
+    low, high = result["interval"]
+    assert low <= result["error"] <= high
+    assert set(result) == {"error", "interval"}
+    for mine, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, other)
+    assert all(layer.trainable for layer in model.encoder.layers)
+
+
+def test_the_softmax_alone_is_measured_first():
+    stack = StackedAutoencoder(3, [6, 2])
+    options = {"head_epochs": 2, "learning_rate": 0.02, "batch_size": 50}
+    result = finetune(stack, task(300), task(200, seed=1), epochs=25, **options)
+    assert result["error"] < result["frozen"]["error"]
+    frozen = finetune(stack, task(300), task(200, seed=1), epochs=0, **options)
+    assert frozen["error"] == frozen["frozen"]["error"] == result["frozen"]["error"]
+
+
+def test_a_seed_fixes_fine_tuning_and_maps_are_flattened():
+    random = np.random.default_rng(0)
+    x, labels = random.uniform(size=(60, 6, 6, 1)).astype("float32"), random.integers(0, 2, 60)
+    model = ConvolutionalAutoencoder((6, 6, 1), 2)
+    options = {"encoding": {"layer": "encode", "pool": {"size": 2}}, "epochs": 1}
+    one, two = (finetune(model, (x, labels), (x, labels), **options) for _ in range(2))
+    assert one == two
+    with pytest.raises(ValueError, match="no"):
+        finetune(model, (x, None), (x, None))
+
+
+def test_transfer_stands_beside_raw_pixels_and_training_from_scratch():
+    model = DenseAutoencoder(3, 12, sparsity=KSparse(4))
+    said = []
+    rows = transfer(
+        model,
+        task(150),
+        task(100, seed=1),
+        few_labels=[9],
+        draws=2,
+        steps=30,
+        batch_size=50,
+        learning_rate=0.02,
+        report=said.append,
+        C=[0.1],
+    )
+    assert [row["labels"] for row in rows] == [9, 150]
+    for row in rows:
+        assert set(row) == {"labels", "frozen", "raw_pixels", "fine_tuned", "from_scratch"}
+        assert all(0 <= row[name]["error"] < 70 for name in row if name != "labels")
+    assert rows[1]["raw_pixels"]["error"] < 2
+    assert any("From scratch, with 9 labels" in sentence for sentence in said)

@@ -1,0 +1,162 @@
+"""The probe: what it minimises, chooses and reads."""
+
+import numpy as np
+import pytest
+
+from keras_sae.evaluation import bootstrap_interval, encode, probe_encoder, reader
+from keras_sae.evaluation.logistic_regression import compress, fit
+from keras_sae.evaluation.probe import Probe, _best_from_the_middle, balanced
+from keras_sae.layers import KSparse, WinnerTakeAll
+from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
+
+
+@pytest.mark.parametrize("share", [1.0, 0.1])
+def test_the_fit_is_that_of_scikit_learn(share):
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(0)
+    x = (random.normal(size=(300, 12)) * (random.uniform(size=(300, 12)) < share)).astype("float32")
+    labels = (x[:, :3] + random.normal(size=(300, 3))).argmax(axis=1)
+    assert isinstance(compress(x), np.ndarray) == (share == 1)
+    weights = fit(compress(x), labels, C=0.5, iterations=500)
+    theirs = LogisticRegression(C=0.5, max_iter=500, tol=1e-8).fit(x.astype("float64"), labels)
+    np.testing.assert_allclose(weights[:-1].T, theirs.coef_, atol=8e-3)  # where no gradient exceeds 1e-4
+
+
+def test_the_interval_is_nearly_the_binomial_one():
+    wrong = np.repeat([1.0, 0.0], [100, 900])
+    low, high = bootstrap_interval(wrong)
+    deviation = np.sqrt(0.1 * 0.9 / 1000)
+    assert (low, high) == pytest.approx((0.1 - 1.96 * deviation, 0.1 + 1.96 * deviation), abs=0.002)
+    assert bootstrap_interval(wrong) == [low, high]
+
+
+def test_draws_that_differ_widen_the_interval():
+    alike = np.tile(np.repeat([1.0, 0.0], [100, 900]), (4, 1))
+    other = np.stack([np.repeat([1.0, 0.0], [count, 1000 - count]) for count in (0, 50, 150, 200)])
+    spans = [np.ptp(bootstrap_interval(values)) for values in (alike, other)]
+    assert spans[0] == pytest.approx(2 * 1.96 * np.sqrt(0.1 * 0.9 / 1000), rel=0.1)
+    assert spans[1] > 2 * spans[0]
+
+
+def test_few_labels_are_as_many_of_each_class():
+    labels = np.repeat([0, 1, 2], [500, 300, 200])
+    drawn = balanced(labels, 31, np.random.default_rng(0))
+    assert len(set(drawn)) == 31
+    assert sorted(np.bincount(labels[drawn])) == [10, 10, 11]
+
+
+def test_a_walk_ends_where_the_error_rises():
+    errors, tried = {1: 5, 2: 4, 3: 6, 4: 7, 5: 8}, []
+
+    def attempt(value, start):
+        tried.append((value, start))
+        return errors[value], value, value
+
+    assert _best_from_the_middle([1, 2, 3, 4, 5], attempt, "zero") == (4, 2, 2)
+    assert tried == [(3, "zero"), (4, 3), (2, 3), (1, 2)]
+
+
+def test_the_few_labels_alone_are_fitted_to():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 300)
+    x = np.eye(3)[labels] + random.normal(scale=0.3, size=(300, 3))
+    probe = Probe(x, labels, validation=100, C=[0.1])
+    many, few = probe.measure(x, labels)["error"], probe.measure_with(6, x, labels)["error"]
+    assert many < few < 60
+
+
+def selected(z, keep):
+    order = -np.sort(-z, axis=-1)
+    return order[:, keep - 1 : keep], order[:, keep : keep + 1]
+
+
+def test_codes_are_read_before_the_selection_and_selected_anew():
+    model = DenseAutoencoder(12, 20, sparsity=KSparse(3, alpha=2))
+    x = np.random.default_rng(0).normal(size=(30, 12)).astype("float32")
+    z = encode(reader(model, layer="encode"), x)
+    assert (z < 0).any()
+    np.testing.assert_array_equal(encode(reader(model), x), encode(model, x))
+    np.testing.assert_array_equal(encode(reader(model, layer="encode", rectify=True), x), np.maximum(z, 0))
+    least, largest_left_out = selected(z, 8)
+    np.testing.assert_array_equal(encode(reader(model, layer="encode", keep=8), x), np.where(z >= least, z, 0))
+    softly = encode(reader(model, layer="encode", keep=8, subtract=True), x)
+    np.testing.assert_allclose(softly, np.maximum(z - largest_left_out, 0), atol=1e-6)
+    assert (np.count_nonzero(softly, axis=1) == 8).all()
+
+
+def test_maps_are_pooled():
+    model = ConvolutionalAutoencoder((12, 12, 1), 4, WinnerTakeAll(spatial=True), kernel_size=3, strides=1)
+    x = np.random.default_rng(0).normal(size=(5, 12, 12, 1)).astype("float32")
+    maps = encode(reader(model, layer="encode"), x)
+    pooled = encode(reader(model, layer="encode", pool={"size": 6}), x)
+    np.testing.assert_array_equal(pooled, maps.reshape(5, 2, 6, 2, 6, 4).max(axis=(2, 4)))
+    assert encode(reader(model, layer="encode", pool={"size": 6, "strides": 4}), x).shape == (5, 3, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ({"layer": "encde"}, "layers are .*encode"),
+        ({"keep": 21}, "at most 20"),
+        ({"keep": 20, "subtract": True}, "at most 19"),
+        ({"keep": 1.5}, "Received: keep=1.5"),
+        ({"subtract": True}, "without `keep`"),
+        ({"pool": {"size": 2}}, "has none"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(encoding, message):
+    with pytest.raises(ValueError, match=message):
+        reader(DenseAutoencoder(12, 20), **encoding)
+
+
+def test_an_encoding_is_chosen_without_test_data(sample):
+    images, labels = sample
+    model = DenseAutoencoder((28, 28, 1), 30, sparsity=KSparse(2))
+    before = model.get_weights()
+    options = {
+        "encodings": [{"layer": "encode", "keep": 1}, {"layer": "encode"}],
+        "C": [0.1],
+        "validation": 80,
+        "few_labels": [],
+        "cache": {},
+    }
+    train, test = (images[:200], labels[:200]), (images[200:], labels[200:])
+    result = probe_encoder(model, train, test, **options)
+    assert result["encoding"] == {"layer": "encode"}  # all of a linear code, rather than its largest entry
+    shuffled = probe_encoder(model, train, (test[0], np.random.default_rng(0).permutation(test[1])), **options)
+    assert (shuffled["encoding"], shuffled["C"]) == (result["encoding"], result["C"])
+    for mine, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_baselines_of_the_same_data_are_taken_from_the_cache(sample):
+    images, labels = sample
+    said, cache = [], {}
+    train, test = (images[:200], labels[:200]), (images[200:], labels[200:])
+    options = {"C": [0.1], "few_labels": [20], "cache": cache, "report": said.append}
+    one, other = (probe_encoder(DenseAutoencoder((28, 28, 1), 20), train, test, **options) for _ in range(2))
+    assert [one[name] == other[name] for name in ("raw_pixels", "pca")] == [True, True]
+    assert sum("raw pixels" in sentence for sentence in said) == 1
+    probe_encoder(DenseAutoencoder((28, 28, 1), 21), (images[:199], labels[:199]), test, **options)
+    assert sum("raw pixels" in sentence for sentence in said) == 2
+
+
+def test_pca_is_as_wide_as_the_data_at_most():
+    random = np.random.default_rng(0)
+    x, labels = random.normal(size=(60, 5)).astype("float32"), random.integers(0, 2, 60)
+    result = probe_encoder(DenseAutoencoder(5, 9), (x, labels), (x, labels), C=[0.1], few_labels=[])
+    assert (result["features"], result["pca"]["components"]) == (9, 5)
+    with pytest.raises(ValueError, match="no"):
+        probe_encoder(DenseAutoencoder(5, 9), (x, None), (x, None))
+
+
+def test_random_features_are_those_of_a_seed():
+    random = np.random.default_rng(0)
+    x, labels = random.normal(size=(60, 5)).astype("float32"), random.integers(0, 2, 60)
+    model = DenseAutoencoder(5, 9)
+    trained = DenseAutoencoder.from_config(model.get_config())
+    trained.set_weights([weight + 1 for weight in model.get_weights()])
+    options = {"C": [0.1], "few_labels": []}
+    results = [probe_encoder(each, (x, labels), (x, labels), **options)["random"] for each in (model, trained)]
+    assert results[0] == results[1]
