@@ -60,6 +60,7 @@ def test_help(name, capsys):
 def test_list_and_info(capsys):
     status, printed, _ = run(capsys, "list")
     assert status == 0
+    assert re.search(r"^mnist_dense_ksparse +1000 +75 +\d\.\d\d % +\d\.\d\d % ", printed, re.MULTILINE)
     for name in presets.names():
         assert name in printed
         status, card, _ = run(capsys, "info", name)
@@ -122,6 +123,30 @@ def test_a_card_that_lies_is_found_out(capsys, tmp_path, small_recipe):
     status, printed, _ = run(capsys, "evaluate", preset)
     assert status == 1
     assert "differs" in printed
+
+
+def test_suites_are_chosen_and_cards_updated(capsys, tmp_path, small_recipe, monkeypatch):
+    run(capsys, "train", small_recipe, "--output", tmp_path / "run")
+    preset = tmp_path / "run" / "preset"
+    status, printed, _ = run(capsys, "evaluate", preset, "--suite", "features")
+    assert status == 0
+    assert "features.l0" in printed
+    assert "probe.error" not in printed
+    assert run(capsys, "evaluate", preset, "--suite", "denoise")[0] == 2
+    metadata = presets.read_metadata(preset)
+    metadata["metrics"]["features"]["l0"] += 3
+    presets.manifest.write_metadata(preset, metadata)
+    assert "anew" in run(capsys, "evaluate", preset, "--suite", "features", "--update")[1]
+    assert run(capsys, "evaluate", preset, "--suite", "features")[0] == 0
+    monkeypatch.setattr(presets.catalog, "root", lambda: tmp_path / "run")
+    status, printed, _ = run(capsys, "evaluate", "--all", "--suite", "features")
+    assert status == 0
+    assert "Every card agrees." in printed
+    status, printed, _ = run(capsys, "evaluate", "--all", "--suite", "anomaly")
+    assert status == 0
+    assert "It has figures of features, probe alone." in printed
+    for arguments in ([], [preset, "--all"]):
+        assert run(capsys, "evaluate", *arguments)[0] == 2
 
 
 def test_ctrl_c_leaves_a_run_that_resumes(tmp_path, small_recipe):

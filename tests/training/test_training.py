@@ -2,10 +2,12 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import keras
 import numpy as np
@@ -13,10 +15,24 @@ import pytest
 
 from keras_sae import presets
 from keras_sae.datasets import batches, load_arrays
+from keras_sae.evaluation import SUITES
 from keras_sae.models import SparseAutoencoder
-from keras_sae.training import Stopped, evaluate_preset, load_recipe, publish, read_run, recipe_names, state, train
+from keras_sae.training import (
+    Stopped,
+    card,
+    evaluate_preset,
+    load_recipe,
+    publish,
+    read_run,
+    recipe_names,
+    state,
+    suites_of,
+    train,
+    update_preset,
+)
 from keras_sae.training.card import render
 from keras_sae.training.publish import trained_model
+from keras_sae.training.recipe import from_data
 from keras_sae.training.run import Run
 
 RECIPE = """
@@ -440,3 +456,89 @@ sparsity = { level_1 = { class = "ActivityKL", target = 0.2 }, code = [{ class =
     assert model.encoder.layers[-2].k == 2
     with pytest.raises(ValueError, match="must name its `class`"):
         load_recipe(path, ["model.sparsity={ k = 2 }"]).build((28, 28, 1))
+
+
+ALL_SUITES = [
+    "finetune={epochs=1, head_epochs=1, encoding={layer='encode', rectify=true}}",
+    "anomaly={epochs=1, optimizer={class='Adam'}}",
+    "denoise={noise='gaussian', amount=0.2}",
+    "features={overlap=true}",
+]
+
+
+def test_every_suite_is_measured_told_and_measured_again(recipe_file, tmp_path):
+    published = [
+        {"what": "error", "value": 90.0, "source": "a paper", "metric": "probe.error"},
+        {"what": "AUROC", "value": 99.9, "source": "a paper", "metric": "anomaly.auroc"},
+        {"what": "pixels", "value": 1.0, "source": "a paper", "metric": "probe.raw_pixels.error"},
+        {"what": "another", "value": 2.0, "source": "a paper"},
+    ]
+    recipe = load_recipe(recipe_file, ["epochs=1", *ALL_SUITES])
+    train(dataclasses.replace(recipe, published=published, use="For tests."), tmp_path / "run", verbose=0)
+    directory = publish(tmp_path / "run")
+    metadata = presets.read_metadata(directory)
+    assert list(recipe.suites()) == list(SUITES) == list(card._SUITES)
+    assert set(metadata["metrics"]) == set(SUITES)
+    text = (directory / "README.md").read_text()
+    assert text == render(metadata)
+    for part in ("## Intended use\n\nFor tests.", "Fine-tuned", "Anomaly detection", "Denoising", "features.png"):
+        assert part in text
+    assert re.search(r"\| error \| 90.00 % \| .* % \| reached \|", text)
+    assert re.search(r"\| AUROC \| 99.90 \| [0-9.]+ \| not reached \|", text)
+    assert re.search(r"\| pixels \| 1.00 % \| .* % \| \| a paper", text)
+    assert "| another | 2.00 % | | | a paper |" in text
+    assert (directory / "features.png").stat().st_size < 150_000
+    assert set(metadata["files"]) >= {"features.png", "README.md"}
+    assert tomllib.loads(text.split("```toml\n")[1].split("```")[0])["model"] == metadata["recipe"]["model"]
+    rows, equal = evaluate_preset(directory)
+    assert equal, [row for row in rows if not row[-1]]
+
+
+def test_a_card_is_written_anew_without_training(recipe_file, tmp_path):
+    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
+    directory = publish(tmp_path / "run")
+    before = presets.read_metadata(directory)
+    other = load_recipe(recipe_file, ["epochs=1", "notes=Beware.", "denoise={amount=0.4}"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["keras_sae.training.publish"], "recipe_names", lambda: [other.name])
+        patch.setattr(sys.modules["keras_sae.training.publish"], "load_recipe", lambda name: other)
+        assert suites_of(directory, as_now=True) == ["probe", "denoise", "features"]
+        assert update_preset(directory, suites=["denoise"]) == directory
+        metadata = presets.read_metadata(directory)
+        other = load_recipe(recipe_file, ["epochs=2"])
+        with pytest.raises(ValueError, match=r"epochs differ.*Train it again"):
+            update_preset(directory)
+    assert metadata["metrics"]["probe"] == before["metrics"]["probe"]
+    assert metadata["metrics"]["denoise"]["psnr"] > 0
+    assert metadata["files"]["model.weights.h5"] == before["files"]["model.weights.h5"]
+    assert (metadata["seconds"], metadata["recipe"]["notes"]) == (before["seconds"], "Beware.")
+    assert (directory / "README.md").read_text() == render(metadata)
+
+
+def test_a_recipe_without_a_probe_runs_none(recipe_file):
+    recipe = dataclasses.replace(load_recipe(recipe_file), probe=None)
+    assert recipe.suites() == {"features": {}}
+    assert "probe" not in recipe.as_data()
+    empty = dataclasses.replace(recipe, probe={})
+    assert from_data(empty.as_data()).suites() == {"probe": {}, "features": {}}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("probe.encodngs=[]", "'encodings'"),
+        ("probe.encodings=[{lyer='encode'}]", "'layer'"),
+        ("finetune={epoch=3}", "'epochs'"),
+        ("finetune={encoding={keeep=3}}", "'keep'"),
+        ("denoise={noise='masking', ammount=1}", "'amount'"),
+        ("published=[{what='x', value=1.0, source='y', metric='finetune.error'}]", r"no section \[finetune\]"),
+    ],
+)
+def test_suites_are_checked_when_a_recipe_is_read(recipe_file, override, message):
+    with pytest.raises(ValueError, match=message):
+        load_recipe(recipe_file, [override])
+
+
+def test_what_cannot_be_read_is_refused_before_training(recipe_file):
+    with pytest.raises(ValueError, match="at most 30"):
+        load_recipe(recipe_file, ["probe.encodings=[{keep=31}]"]).build((28, 28, 1))
