@@ -20,13 +20,14 @@ PRESET = "preset"
 _OF_TRAINING = ("hardware", "seconds")
 
 
-def publish(output, data_dir=None, report=None):
+def publish(output, data_dir=None, report=None, cache=None):
     """Makes a preset of a finished run: measures the model, and writes weights, metadata and card to `output/preset`.
 
     Args:
         output: Directory of a run of `train`.
         data_dir: Folder of the TFDS data.
         report: Called with a sentence before each step that takes long, such as `print`.
+        cache: Dictionary in which data, and figures that depend on these alone, are kept for the next preset.
 
     Returns:
         `pathlib.Path` of the preset.
@@ -34,9 +35,9 @@ def publish(output, data_dir=None, report=None):
     output = Path(output)
     run = read_run(output)
     recipe = from_data(run["recipe"])
-    data = read_data(recipe, data_dir)
+    data = read_data(recipe, data_dir, cache)
     model = trained_model(output, recipe, data[0][0].shape[1:])
-    metrics = measure(model, recipe, data, report=report)
+    metrics = measure(model, recipe, data, report=report, cache=cache)
     of_training = {"hardware": _hardware(), "seconds": round(run["seconds"])}
     return _save(model, output / PRESET, recipe, data, metrics, of_training)
 
