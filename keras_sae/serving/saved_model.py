@@ -173,31 +173,25 @@ def _move(draft, directory, version):
 def _write(model, endpoints, path, weights):
     import tensorflow as tf
 
-    archive = keras.export.ExportArchive()  # it finds the weights that endpoints read, and keeps each once
-    stored = {}
-    if weights == "bfloat16":
-        several = {id(weight): weight for weight in (*model.encoder.weights, *model.decoder.weights)}
-        stored = {
-            key: (weight, tf.Variable(tf.cast(weight.value, "bfloat16"), trainable=False))
-            for key, weight in several.items()
-            if weight.dtype == "float32"
-        }
+    stored = _in_bfloat16(model) if weights == "bfloat16" else []
 
     def served(endpoint):
         def function(tensor):
             # A server feeds whatever shape it is sent, and a reshape would make other samples of it.
             tensor = tf.ensure_shape(tensor, endpoint.shape)
-            state = [(weight, tf.cast(value, "float32")) for weight, value in stored.values()]
+            state = [(weight, tf.cast(value, "float32")) for weight, value in stored]
             with keras.StatelessScope(state_mapping=state) if state else contextlib.nullcontext():
                 return endpoint.function(tensor)
 
-        return function
+        spec = tf.TensorSpec(endpoint.shape, endpoint.dtype, name=endpoint.input)
+        return tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()
 
     try:
-        for name, endpoint in endpoints.items():
-            spec = tf.TensorSpec(endpoint.shape, endpoint.dtype, name=endpoint.input)
-            archive.add_endpoint(name, served(endpoint), input_signature=[spec])
-        archive.write_out(str(path), verbose=False)
+        signatures = {name: served(endpoint) for name, endpoint in endpoints.items()}
+        root = tf.Module()
+        # What signatures read must hang on what is saved; the rest of the model, such as an optimizer, is not.
+        root.weights = list({id(weight): weight for each in signatures.values() for weight in each.graph.variables}.values())
+        tf.saved_model.save(root, str(path), signatures)
     except OSError:
         raise
     except Exception as error:
@@ -212,6 +206,14 @@ def _write(model, endpoints, path, weights):
             "tf.numpy_function, and there is no Python in a server. Write the layer with `keras.ops`. "
             f"Found: the operation {', '.join(sorted(calls))}."
         )
+
+
+def _in_bfloat16(model):
+    """Pairs of a float32 weight of a model and a variable that holds it in half the size."""
+    import tensorflow as tf
+
+    weights = {id(weight): weight for weight in (*model.encoder.weights, *model.decoder.weights) if weight.dtype == "float32"}
+    return [(weight, tf.Variable(tf.cast(weight.value, "bfloat16"), trainable=False)) for weight in weights.values()]
 
 
 def _operations(path):
