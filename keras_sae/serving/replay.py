@@ -24,9 +24,9 @@ class Wrong(Exception):
 
 def check(version):
     """Checks a version. Returns a line that says what was checked."""
+    check_files(version)
     import tensorflow as tf
 
-    check_files(version)
     extra = version / EXTRA
     description = json.loads((extra / "export.json").read_text())
     with np.load(extra / "golden.npz", allow_pickle=False) as arrays:
