@@ -1,13 +1,12 @@
 import json
 import re
-import sys
 
 import keras
 import numpy as np
 import pytest
 
 from keras_sae import cli
-from keras_sae.serving import verify_export
+from keras_sae.serving import replay, verify_export
 from keras_sae.serving.hand_off import write_checksums
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
@@ -89,27 +88,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_the_first_thing_that_is_wrong_is_told(name, copied, monkeypatch):
+def test_the_first_thing_that_is_wrong_is_told(name, copied):
     # In this process, which has Keras, for the time that it takes to start another; the command is tried below.
-    replay = load_replay(monkeypatch)
     spoil, message = WRONG[name]
     spoil(copied / "1")
     with pytest.raises(replay.Wrong, match=message):
         replay.check(copied / "1")
-
-
-def load_replay(monkeypatch):
-    import importlib.util
-    from pathlib import Path
-
-    import keras_sae.serving
-
-    for module in ("keras", "keras_sae"):
-        monkeypatch.setitem(sys.modules, module, sys.modules[module])  # the script hides both
-    spec = importlib.util.spec_from_file_location("replay", Path(keras_sae.serving.__file__).with_name("replay.py"))
-    replay = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(replay)
-    return replay
 
 
 def test_the_command_ends_with_status_1_and_a_sentence(copied, capsys):
@@ -129,6 +113,31 @@ def test_a_configuration_that_serves_no_version_is_told(copied):
     config.unlink()
     with pytest.raises(RuntimeError, match=r"models\.config is missing"):
         verify_export(copied)
+
+
+def test_the_checks_run_where_keras_cannot_be_imported(exported, in_fresh_process):
+    script = replay.__file__
+    printed = in_fresh_process(
+        f"""
+import runpy, sys
+try:
+    sys.argv = [{script!r}, sys.argv[1]]
+    runpy.run_path({script!r}, run_name="__main__")
+except SystemExit as ended:
+    assert ended.code == 0, ended.code
+assert "tensorflow" in sys.modules
+loaded = [name for name, module in sys.modules.items() if name.split(".")[0] in ("keras", "keras_sae") and module]
+assert loaded == [], loaded
+for name in ("keras", "keras_sae"):
+    try:
+        __import__(name)
+    except ImportError:
+        continue
+    raise AssertionError(name)
+""",
+        exported / "1",
+    )
+    assert "14 endpoints" in printed
 
 
 @pytest.mark.parametrize("name", ["nothing", ""])
