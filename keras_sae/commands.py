@@ -153,6 +153,11 @@ def run_export(options):
     from keras_sae.serving import export, export_encoder, read_description
 
     if Path(options.directory).suffix in (".onnx", ".tflite", ".xml"):
+        if options.model_version is not None or options.top_k or options.image_inputs or options.weights != "float32":
+            raise ValueError(
+                "--model-version, --top-k, --image-inputs and --weights are about a SavedModel, and "
+                f"{options.directory!r} ends as a file of another format. Leave them out, or name a folder."
+            )
         difference = export_encoder(options.preset, options.directory)
         print(f"Wrote the encoder to {options.directory}. By its runtime, codes differ by {difference:.1e} at most.")
         return

@@ -98,7 +98,7 @@ def _served(tensor):
 def _mean_squared_error(inputs, outputs):
     import tensorflow as tf
 
-    return tf.reduce_mean(tf.square(inputs - outputs), axis=list(range(1, len(inputs.shape))))
+    return tf.reduce_mean(tf.square(tf.cast(inputs, outputs.dtype) - outputs), axis=list(range(1, len(inputs.shape))))
 
 
 def _strongest(codes, top_k):

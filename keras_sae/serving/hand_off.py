@@ -74,6 +74,11 @@ def write_extra(model, endpoints, version, name, weights, examples):
     write_checksums(version)
 
 
+def name_of(directory):
+    """The name of a model in requests: that of its folder, as far as it fits into an address."""
+    return re.sub(r"[^\w.-]", "_", Path(directory).resolve().name)
+
+
 def read_description(version):
     """What `export.json` says of an exported version: its endpoints, what wrote it, how much it differs from the model."""
     return json.loads((Path(version) / EXTRA / "export.json").read_text())
@@ -93,7 +98,7 @@ def write_beside_versions(directory, version):
     """
     import tensorflow as tf
 
-    name = re.sub(r"[^\w.-]", "_", directory.name)
+    name = name_of(directory)
     for template in sorted(_TEMPLATES.iterdir(), key=lambda path: path.name):
         text = template.read_text(encoding="utf-8")
         for key, value in {"NAME": name, "VERSION": version, "NEXT": version + 1, "TENSORFLOW": tf.__version__}.items():

@@ -9,7 +9,7 @@ import numpy as np
 from keras_sae import presets
 from keras_sae.models import SparseAutoencoder
 from keras_sae.serving.endpoints import check_top_k, endpoints_of
-from keras_sae.serving.hand_off import write_beside_versions, write_extra
+from keras_sae.serving.hand_off import name_of, write_beside_versions, write_extra
 
 WEIGHTS = ("float32", "bfloat16")
 CALLS_PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
@@ -88,12 +88,12 @@ def export(model, directory, version=None, top_k=None, image_inputs=False, weigh
         )
     examples = _check_examples(model, examples)
     endpoints = endpoints_of(model, check_top_k(model, top_k), image_inputs)
-    directory = Path(directory).expanduser().resolve()
+    directory = Path(directory).expanduser()
     _refuse_existing(directory, version)
     with _folder(directory) as beside:
         draft = beside / "model"
         _write(model, endpoints, draft, weights)
-        write_extra(model, endpoints, draft, directory.name, weights, examples)
+        write_extra(model, endpoints, draft, name_of(directory), weights, examples)
         version = _move(draft, directory, version)
         write_beside_versions(directory, version)
     return directory / str(version)

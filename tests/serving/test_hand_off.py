@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import keras
 import numpy as np
@@ -161,4 +162,16 @@ def test_what_goes_with_a_model_can_be_exported_where_tensorflow_serving_is_not(
     monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
     path = export(DenseAutoencoder(4, 3), tmp_path / "a model: mine")
     assert (path / "assets.extra" / "tf_serving_warmup_requests").stat().st_size > 0
+    assert path == tmp_path / "a model: mine" / "1"
     assert 'name: "a_model__mine"' in (path.parent / "models.config").read_text()  # what fits into an address
+
+
+def test_the_page_on_serving_names_what_is_written(root, exported):
+    page = (root / "docs" / "serving.md").read_text()
+    for name in json.loads((exported / "1" / "assets.extra" / "export.json").read_text())["endpoints"]:
+        assert name.endswith(("_images", "_image_bytes")) or f"`{name}`" in page
+    for path in (*exported.iterdir(), *(exported / "1" / "assets.extra").iterdir()):
+        assert re.search(rf"^ +{re.escape(path.name)}", page, re.MULTILINE), path.name
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra in re.findall(r'pip install "\.\[(\w+)\]"', page):
+        assert extra in extras

@@ -76,3 +76,8 @@ def test_the_command_writes_a_file_where_the_name_says_so(tmp_path, capsys):
     assert cli.main(["export", str(tmp_path / "preset"), str(tmp_path / "encoder.onnx")]) == 0
     assert "By its runtime, codes differ by" in capsys.readouterr().out
     assert (tmp_path / "encoder.onnx").is_file()
+
+
+def test_options_of_a_saved_model_are_not_ignored(tmp_path, capsys):
+    assert cli.main(["export", "mnist_dense_ksparse", str(tmp_path / "encoder.onnx"), "--weights", "bfloat16"]) == 2
+    assert "Leave them out, or name a folder" in capsys.readouterr().err

@@ -289,6 +289,10 @@ def test_a_model_without_weights_is_exported(tmp_path):
     endpoints = load(export(SparseAutoencoder(encoder, decoder, KSparse(2)), tmp_path / "served"))
     codes = endpoints["encode"](inputs=np.array([[1, 5, 2, 4, 3, 0]], "float32"))["codes"]
     np.testing.assert_array_equal(codes, [[0, 10, 0, 8, 0, 0]])
+    # A NaN shows among the strongest, where it takes the first place.
+    strongest = arrays(endpoints["encode_top_k"](inputs=np.array([[1, 5, 2, 4, np.nan, 0]], "float32")))
+    np.testing.assert_array_equal(strongest["values"], [[np.nan, 10]])
+    np.testing.assert_array_equal(strongest["indices"], [[4, 1]])
 
 
 def test_a_decoder_of_another_shape_has_no_anomaly_score(tmp_path):
