@@ -151,11 +151,39 @@ def _parser():
         "export",
         commands.run_export,
         "export a pretrained model as a SavedModel for TF Serving",
-        "Writes DIR/VERSION with the endpoints serving_default (= encode), encode, decode and reconstruct.",
+        "Writes DIR/VERSION with the endpoints serving_default (= encode), encode, encode_top_k, decode, reconstruct and "
+        "anomaly_score, and beside the versions, once, what serves them. A DIR that ends in .onnx, .tflite or .xml is a file, "
+        "to which the encoder is written for ONNX Runtime, LiteRT or OpenVINO.",
     )
     _add_preset(export)
     export.add_argument("directory", metavar="DIR", help="folder of the model, TF Serving's model_base_path")
-    export.add_argument("--model-version", type=int, default=1, metavar="N", help="version to write (default: %(default)s)")
+    export.add_argument("--model-version", type=int, metavar="N", help="version to write (default: the next free one)")
+    export.add_argument(
+        "--top-k",
+        type=int,
+        metavar="N",
+        help="entries that encode_top_k gives (default: the active ones of a k-sparse code, or 32)",
+    )
+    export.add_argument(
+        "--image-inputs",
+        action="store_true",
+        help="endpoints that read uint8 images (encode_images, ...) and PNG or JPEG files (encode_image_bytes, ...) too",
+    )
+    export.add_argument(
+        "--weights",
+        default="float32",
+        choices=("float32", "bfloat16"),
+        help="type that weights are stored in; bfloat16 halves the size (default: %(default)s)",
+    )
+
+    verify = command(
+        "verify-export",
+        commands.run_verify_export,
+        "check an export as a server would find it",
+        "In a fresh process without keras_sae and without Keras: checksums, every endpoint against its golden answers at batch "
+        "sizes 1, 7 and 256, example requests, warm-up records. Exits with status 1 on the first thing that is wrong.",
+    )
+    verify.add_argument("directory", metavar="DIR", help="folder of a model, or of one of its versions")
 
     encode = command(
         "encode",

@@ -187,10 +187,44 @@ def _print_comparison(rows):
 
 
 def run_export(options):
-    from keras_sae.serving import export
+    from keras_sae.serving import export, export_encoder, read_description
 
-    path = export(options.preset, options.directory, version=options.model_version)
-    print(f"Exported to {path}. Endpoints: serving_default (= encode), encode, decode, reconstruct.")
+    if Path(options.directory).suffix in (".onnx", ".tflite", ".xml"):
+        if options.model_version is not None or options.top_k or options.image_inputs or options.weights != "float32":
+            raise ValueError(
+                "--model-version, --top-k, --image-inputs and --weights are about a SavedModel, and "
+                f"{options.directory!r} ends as a file of another format. Leave them out, or name a folder."
+            )
+        difference = export_encoder(options.preset, options.directory)
+        print(f"Wrote the encoder to {options.directory}. By its runtime, codes differ by {difference:.1e} at most.")
+        return
+    path = export(
+        options.preset,
+        options.directory,
+        version=options.model_version,
+        top_k=options.top_k,
+        image_inputs=options.image_inputs,
+        weights=options.weights,
+    )
+    description = read_description(path)
+    print(f"Exported to {path}. Endpoints: {', '.join(description['endpoints'])}.")
+    for name, difference in description["difference"].items():
+        print(
+            f"Against the Keras model, {name} differ by {difference['maximum']:.1e}, {difference['relative']:.1e} of the norm."
+        )
+    print(f"How to serve it: {path.parent / 'README.md'}\nCheck it: keras-sae verify-export {shlex.quote(options.directory)}")
+
+
+def run_verify_export(options):
+    from keras_sae.serving import verify_export
+
+    try:
+        for line in verify_export(options.directory):
+            print(line)
+    except RuntimeError as wrong:
+        print(f"keras-sae verify-export: {wrong}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def run_encode(options):

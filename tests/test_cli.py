@@ -14,7 +14,7 @@ import pytest
 from keras_sae import cli, presets
 from keras_sae.training import read_run
 
-COMMANDS = ["quickstart", "list", "info", "compare", "train", "evaluate", "export", "encode"]
+COMMANDS = ["quickstart", "list", "info", "compare", "train", "evaluate", "export", "verify-export", "encode"]
 
 SMALL = """
 title = "A small recipe"

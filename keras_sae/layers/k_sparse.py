@@ -96,12 +96,16 @@ class KSparse(AnnealedK):
         scores = ops.abs(inputs_alone) if self.select_by == "magnitude" else inputs_alone
         if training:
             return self.at_current_k(inputs, scores, select)[0]
-        count = min(math.ceil(self.alpha * self.k - _ROUNDING), self.competitors)
         return ops.cond(
             has_nan(scores),
-            lambda: with_nan_of(inputs, select(without_nan(scores), count)[0]),
-            lambda: select(scores, count)[0],
+            lambda: with_nan_of(inputs, select(without_nan(scores), self.kept)[0]),
+            lambda: select(scores, self.kept)[0],
         )
+
+    @property
+    def kept(self):
+        """How many of the entries that compete are kept at inference."""
+        return min(math.ceil(self.alpha * self.k - _ROUNDING), self.competitors)
 
     def get_config(self):
         return {**super().get_config(), "alpha": self.alpha, "select_by": self.select_by, "across": self.across}

@@ -1,0 +1,147 @@
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from keras_sae import cli
+from keras_sae.serving import replay, verify_export
+from keras_sae.serving.hand_off import write_checksums
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
+
+
+def change_golden(version, key, change):
+    path = version / "assets.extra" / "golden.npz"
+    with np.load(path) as arrays:
+        arrays = dict(arrays)
+    arrays[key] = change(arrays[key])
+    np.savez(path, **arrays)
+    write_checksums(version)
+
+
+def test_what_was_exported_passes_and_the_command_says_what_was_checked(exported, capsys):
+    assert cli.main(["verify-export", str(exported)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(
+        r"small/1: 14 endpoints at batch sizes 1, 7, 256, 42 example requests, 14 warm-up records, checksums$", printed.strip()
+    )
+
+
+def damage(version):
+    path = version / "variables" / "variables.data-00000-of-00001"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+
+
+def drop_an_endpoint(version):
+    path = version / "assets.extra" / "export.json"
+    description = json.loads(path.read_text())
+    del description["endpoints"]["decode"]
+    path.write_text(json.dumps(description))
+    write_checksums(version)
+
+
+def rename_an_output(version):
+    path = version / "assets.extra" / "export.json"
+    path.write_text(path.read_text().replace('"codes"', '"code"'))
+    write_checksums(version)
+
+
+def ask_another(version):
+    requests = version / "assets.extra" / "requests"
+    (requests / "encode.row.json").write_text((requests / "encode_top_k.row.json").read_text())
+    write_checksums(version)
+
+
+def drop_warm_up(version):
+    import tensorflow as tf
+
+    path = str(version / "assets.extra" / "tf_serving_warmup_requests")
+    records = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
+    with tf.io.TFRecordWriter(path) as writer:
+        for record in records[1:]:
+            writer.write(record)
+    write_checksums(version)
+
+
+WRONG = {
+    "damaged": (damage, r"variables\.data-00000-of-00001 is damaged\. Expected SHA-256: [0-9a-f]{64}\."),
+    "missing": (lambda version: (version / "fingerprint.pb").unlink(), r"fingerprint\.pb is missing"),
+    "added": (lambda version: (version / "new").write_text(""), "new is not listed"),
+    "endpoints": (drop_an_endpoint, "The endpoints are"),
+    "outputs": (rename_an_output, "puts of the endpoint"),
+    "golden": (
+        lambda version: change_golden(version, "encode/outputs/codes", lambda codes: codes + 1e-3),
+        r"The output codes of the endpoint encode at batch size 1 differs from the golden answer by 0\.001",
+    ),
+    "indices": (
+        lambda version: change_golden(version, "encode_top_k/outputs/values", lambda values: values[:, ::-1]),
+        "What `indices` of encode_top_k at batch size 1 name differs",
+    ),
+    "request": (ask_another, r"requests/encode\.row\.json asks the endpoint encode_top_k"),
+    "warm-up": (drop_warm_up, "No warm-up record asks serving_default"),
+    "all": (lambda version: (version / "assets.extra" / "SHA256SUMS").unlink(), "is no version that keras_sae exported"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_first_thing_that_is_wrong_is_told(name, copied):
+    # In this process, which has Keras, for the time that it takes to start another; the command is tried below.
+    spoil, message = WRONG[name]
+    spoil(copied / "1")
+    with pytest.raises(replay.Wrong, match=message):
+        replay.check(copied / "1")
+
+
+def test_the_command_ends_with_status_1_and_a_sentence(copied, capsys):
+    damage(copied / "1")
+    assert cli.main(["verify-export", str(copied / "1")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("keras-sae verify-export: ")
+    assert "is damaged" in said
+    assert "Traceback" not in said
+
+
+def test_a_configuration_that_serves_no_version_is_told(copied):
+    config = copied / "models.config"
+    config.write_text(config.read_text().replace("versions: 1", "versions: 1 versions: 7"))
+    with pytest.raises(RuntimeError, match="serves the version 7, and there is no folder"):
+        verify_export(copied)
+    config.unlink()
+    with pytest.raises(RuntimeError, match=r"models\.config is missing"):
+        verify_export(copied)
+
+
+def test_the_checks_run_where_keras_cannot_be_imported(exported, in_fresh_process):
+    script = replay.__file__
+    printed = in_fresh_process(
+        f"""
+import runpy, sys
+try:
+    sys.argv = [{script!r}, sys.argv[1]]
+    runpy.run_path({script!r}, run_name="__main__")
+except SystemExit as ended:
+    assert ended.code == 0, ended.code
+assert "tensorflow" in sys.modules
+loaded = [name for name, module in sys.modules.items() if name.split(".")[0] in ("keras", "keras_sae") and module]
+assert loaded == [], loaded
+for name in ("keras", "keras_sae"):
+    try:
+        __import__(name)
+    except ImportError:
+        continue
+    raise AssertionError(name)
+""",
+        exported / "1",
+    )
+    assert "14 endpoints" in printed
+
+
+@pytest.mark.parametrize("name", ["nothing", ""])
+def test_a_folder_without_versions_is_refused(name, tmp_path, capsys):
+    with pytest.raises(FileNotFoundError, match="where no version is"):
+        verify_export(tmp_path / name)
+    assert cli.main(["verify-export", str(tmp_path / name)]) == 2
