@@ -23,7 +23,7 @@ def transfer(
 
     Four ways to a classifier: logistic regression on frozen codes; the same on raw pixels; the encoder fine-tuned under a
     softmax layer; and the same network trained from scratch. Each network is trained for as many steps by Adam, at a rate
-    that falls along a cosine. All of them see the same labels.
+    that falls along a cosine. All of them see the same labels, and read the same of the encoder.
 
     Args:
         model: A `SparseAutoencoder`, trained on other data.
@@ -59,7 +59,7 @@ def transfer(
                 chosen = np.arange(count) if number == count else balanced(labels, number, np.random.default_rng([seed, draw]))
                 tuning = {"epochs": epochs, "batch_size": batch, "learning_rate": learning_rate, "report": None}
                 part = x[chosen], labels[chosen]
-                wrong.append(wrong_when_tuned(start, part, test, {}, 0, 0.0, seed=seed + draw, **tuning)[0])
+                wrong.append(wrong_when_tuned(start, part, test, probed["encoding"], 0, 0.0, seed=seed + draw, **tuning)[0])
             figures[name] = error_figures(wrong)
         rows.append(figures)
     return rows

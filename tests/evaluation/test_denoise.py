@@ -50,6 +50,18 @@ def test_pca_takes_the_components_that_hold_the_data_and_no_more():
     assert denoise(DenseAutoencoder((4, 4, 1), 1), train, test, noise="gaussian", amount=0.1)["pca"]["components"] == 1
 
 
+def test_pca_drops_what_noise_drowns():
+    def axes(seed):
+        # Variances 1 and 0.07 along two pixels; the noise has 0.1.
+        x = np.zeros((4000, 4, 4, 1), "float32")
+        x[:, 0, :2, 0] = np.random.default_rng(seed).normal(size=(4000, 2)) * np.sqrt([1, 0.07])
+        return x, None
+
+    for amount, components in ((np.sqrt(0.1), 1), (np.sqrt(0.04), 2)):
+        result = denoise(DenseAutoencoder((4, 4, 1), 10), axes(0), axes(1), noise="gaussian", amount=float(amount))
+        assert result["pca"]["components"] == components
+
+
 def test_principal_components_reconstruct_exactly_what_they_hold():
     x = plane(50, 0)
     fitted = principal_components(x, 2)
