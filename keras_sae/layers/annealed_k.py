@@ -11,6 +11,11 @@ class AnnealedK(keras.layers.Layer):
 
     `current_k` is a saved weight that starts at `k`; `keras_sae.callbacks.KSchedule` changes it during training, and the
     compiled graph follows without being traced again.
+
+    Attributes:
+        in_one_graph: Whether to select in one graph, of the widest top-k, instead of the narrowest that does. XLA of
+            TensorFlow needs that: it crashes where a gradient goes through a choice of graphs. Models of this package set
+            it when they are compiled; Keras' "auto" does without XLA where a layer does not support it.
     """
 
     across = "all"  # which entries of a sample compete: those of a position's units, of a unit's positions, or all
@@ -21,6 +26,8 @@ class AnnealedK(keras.layers.Layer):
             raise ValueError(f"`k` counts the entries kept active and must be an integer of at least 1. Received: k={k!r}.")
         self.k = int(k)
         self.supports_masking = True
+        self.supports_jit = keras.backend.backend() != "tensorflow"
+        self.in_one_graph = False
 
     def build(self, input_shape):
         self.competitors = self._count_competitors(tuple(input_shape))
@@ -89,6 +96,8 @@ class AnnealedK(keras.layers.Layer):
             selected, *more = select(without_nan(scores), current, width)
             return (with_nan_of(inputs, selected), *more)
 
+        if self.in_one_graph:
+            return with_care(self.competitors)
         branches = [lambda: select(scores, self.k, None), *(lambda width=width: with_care(width) for width in widths)]
         wide_enough = 1 + sum(ops.cast(current > width, "int32") for width in widths[:-1])
         ordinary = ops.logical_and(current == self.k, ops.logical_not(has_nan(scores)))

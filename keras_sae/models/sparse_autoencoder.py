@@ -5,6 +5,7 @@ import keras
 from keras import ops
 
 from keras_sae import presets
+from keras_sae.layers.annealed_k import AnnealedK
 from keras_sae.layers.tying import tying_to
 from keras_sae.metrics import CodeMetric
 from keras_sae.models.objective import Objective
@@ -123,6 +124,9 @@ class SparseAutoencoder(DistributedModel):
             metrics = [metric for metric in several if metric not in of_code] or None
         super().compile(optimizer, loss, loss_weights, metrics, **kwargs)
         self._untracked.code_metrics = of_code
+        for layer in self.encoder.layers:
+            if isinstance(layer, AnnealedK):
+                layer.in_one_graph = bool(self.jit_compile)
 
     def get_compile_config(self):
         config = super().get_compile_config()

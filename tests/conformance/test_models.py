@@ -1,5 +1,6 @@
 """Laws that a model with any mechanism obeys."""
 
+import inspect
 from pathlib import Path
 
 import keras
@@ -21,6 +22,14 @@ def as_numpy(tensor):
 def test_every_public_mechanism_has_a_row():
     public = {*layers.__all__, *regularizers.__all__} - OTHERS
     assert public == {name.split()[0] for name in MECHANISMS} - {"L1", "L2"}
+
+
+@rows
+def test_config_holds_every_argument(case):
+    mechanism = case.make()
+    config = mechanism.get_config()
+    for name in set(inspect.signature(type(mechanism).__init__).parameters) - {"self", "kwargs"}:
+        assert config[name] == getattr(mechanism, name), name
 
 
 @rows

@@ -336,6 +336,14 @@ def test_tensorboard_gets_scalars_and_pictures(recipe_file, tmp_path):
     assert {"reconstructions", "features", "epoch_loss", "epoch_l0", "epoch_dead_units"} <= tags
 
 
+def test_a_k_sparse_step_is_compiled_by_xla(recipe_file, tmp_path):
+    # The last batch is smaller, and k is above its end: TensorFlow crashed on a choice of graphs.
+    recipe = load_recipe(recipe_file, ["epochs=2", "data.train=train[:100]"])
+    one, other = (train(recipe, tmp_path / str(xla), jit_compile=xla, verbose=0) for xla in (True, False))
+    for weight, wanted in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_a_batch_is_not_smaller_than_the_replicas(recipe_file, tmp_path, two_replicas):
     with pytest.raises(ValueError, match="batch_size=1"):
         train(load_recipe(recipe_file, ["batch_size=1"]), tmp_path / "run", strategy=two_replicas, verbose=0)
