@@ -1,6 +1,6 @@
-"""Published behaviour of the architectures, made again on the whole MNIST.
+"""Published behaviour that no single preset shows, made again on the whole MNIST.
 
-    python benchmarks/published.py stacked | self-taught | conv-wta | group [--data-dir DIR]
+    python benchmarks/published.py self-taught | group [--data-dir DIR]
 
 Each choice below was made before its test images were looked at, or on training images. Test images are used once, at the end.
 """
@@ -13,8 +13,7 @@ import numpy as np
 
 from keras_sae.datasets import load_arrays
 from keras_sae.evaluation import encode, probe, support_overlap
-from keras_sae.layers import WinnerTakeAll
-from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, StackedAutoencoder
+from keras_sae.models import DenseAutoencoder
 from keras_sae.regularizers import ActivityKL, GroupL21
 
 # The UFLDL tutorial charges 3 KL(0.1 || rate) beside half the squared error, summed over the 784 pixels.
@@ -25,34 +24,6 @@ def images(split, data_dir, digits=range(10)):
     x, y = load_arrays("mnist", split, data_dir)
     chosen = np.isin(y, list(digits))
     return x[chosen].astype("float32") / 255, y[chosen]
-
-
-def error(classifier, x, y):
-    return 100 * float(np.mean(classifier.predict(x, batch_size=1000, verbose=0).argmax(axis=1) != y))
-
-
-def softmax_on(encoder, x, y, classes, epochs, learning_rate, freeze):
-    """A softmax layer on an encoder that is frozen, or trained along."""
-    encoder.trainable = not freeze
-    classifier = keras.Sequential([encoder, keras.layers.Dense(classes, activation="softmax")])
-    steps = epochs * -(-len(x) // 128)
-    rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    classifier.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
-    classifier.fit(x, y, batch_size=128, epochs=epochs, verbose=2)
-    return classifier
-
-
-def stacked(data_dir):
-    """784-200-200-10 sigmoid, KL: softmax on the frozen stack, then fine-tuned as a whole. Published: 12.3 %, then 2.4 %."""
-    (x, y), (test_x, test_y) = images("train", data_dir), images("test", data_dir)
-    stack = StackedAutoencoder(
-        (28, 28, 1), [200, 200], ActivityKL(**UFLDL_KL), activation="sigmoid", output_activation="sigmoid"
-    )
-    stack.pretrain(x, epochs=30, batch_size=128, optimizer=keras.optimizers.Adam(2e-3), verbose=2)
-    frozen = softmax_on(stack.encoder, x, y, 10, epochs=20, learning_rate=1e-2, freeze=True)
-    before = error(frozen, test_x, test_y)
-    tuned = softmax_on(stack.encoder, x, y, 10, epochs=30, learning_rate=2e-3, freeze=False)
-    return {"error before fine-tuning": before, "error after fine-tuning": error(tuned, test_x, test_y)}
 
 
 def self_taught(data_dir, epochs=60):
@@ -67,29 +38,6 @@ def self_taught(data_dir, epochs=60):
     features = probe(encode(model, x), y, encode(model, test_x), test_y, validation=5000)
     pixels = probe(x, y, test_x, test_y, validation=5000)
     return {"accuracy of features": 100 - features["error"], "accuracy of raw pixels": 100 - pixels["error"]}
-
-
-def conv_wta(data_dir, filters=64, epochs=3):
-    """A linear classifier on frozen codes of a winner-take-all convolutional autoencoder. Published: 0.64 % (recalled)."""
-    (x, y), (test_x, test_y) = images("train", data_dir), images("test", data_dir)
-    model = ConvolutionalAutoencoder(
-        (28, 28, 1),
-        filters,
-        WinnerTakeAll(spatial=True, lifetime=0.05),
-        kernel_size=7,
-        strides=1,
-        decoder_kernel_size=11,
-    )
-    steps = epochs * -(-len(x) // 100)
-    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, steps)), "mse")
-    model.fit(x, batch_size=100, epochs=epochs, verbose=2)
-    # As in the paper: the competition is for learning; what is classified are the maps before it, pooled.
-    maps = model.encoder.get_layer("encode").output
-    pooled = keras.layers.MaxPooling2D(6, strides=4, padding="same")(maps)
-    features = keras.Model(model.encoder.inputs[0], keras.layers.Flatten()(pooled))
-    codes, test_codes = encode(features, x, 200), encode(features, test_x, 200)
-    result = probe(codes, y, test_codes, test_y, C=(0.01, 0.03, 0.1), iterations=200)
-    return {"features": codes.shape[1], "error": result["error"], "C": result["C"]}
 
 
 def group(data_dir, weight=6e-5):
@@ -113,7 +61,7 @@ def group(data_dir, weight=6e-5):
     return results
 
 
-EXPERIMENTS = {"stacked": stacked, "self-taught": self_taught, "conv-wta": conv_wta, "group": group}
+EXPERIMENTS = {"self-taught": self_taught, "group": group}
 
 
 def main():
