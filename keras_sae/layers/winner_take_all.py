@@ -109,7 +109,8 @@ class WinnerTakeAll(keras.layers.Layer):
         candidates = None  # indices into the flattened code of those that compete in the batch, `(positions, units)`
         if self.spatial:
             maps, places = rows_across(scores, "positions")
-            candidates = places(ops.expand_dims(ops.cast(ops.argmax(maps, axis=-1), "int32"), -1))  # (batch * units, 1)
+            _, winners, _ = largest_of_rows(maps, 1)
+            candidates = places(winners)  # (batch * units, 1)
             if not lifetime:
                 return keep(inputs, candidates)
             scores = ops.take(ops.reshape(scores, (-1,)), ops.reshape(candidates, (-1, units)))

@@ -76,6 +76,7 @@ class Checkpoint(keras.callbacks.Callback):
         arrays = self._keep_best(logs)
         if resumed:
             self.unfinished = arrays = state.snapshot(self.whole, self.model)
+            self._remember()  # what `fit` goes on with, whether or not it is time to save
         self.run.progress["stopped_early"] = bool(self.model.stop_training)
         if self._is_due() or epoch + 1 == self.epochs or self.model.stop_training:
             self._save(arrays)
@@ -110,9 +111,12 @@ class Checkpoint(keras.callbacks.Callback):
         now = time.monotonic()
         self.run.progress["seconds"] += now - self._counted_at
         self._counted_at = now
-        self.run.progress["callbacks"] = {type(callback).__name__: _memory_of(callback) for callback in self.others}
+        self._remember()
         self.run.save(state.snapshot(self.whole, self.model) if arrays is None else arrays)
         self._saved_at = time.monotonic()
+
+    def _remember(self):
+        self.run.progress["callbacks"] = {type(callback).__name__: _memory_of(callback) for callback in self.others}
 
     def _obey(self):
         if self._stop:

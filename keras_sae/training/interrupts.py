@@ -27,7 +27,7 @@ class Interrupts:
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(signum) not in (signal.SIG_IGN, None):
+                if signal.getsignal(signum) is not signal.SIG_IGN:
                     self._before[signum] = signal.signal(signum, self._note)
         return self
 
@@ -40,5 +40,7 @@ class Interrupts:
 
     def _restore(self):
         for signum, handler in self._before.items():
-            signal.signal(signum, handler)
+            # A handler that is not of Python, as libraries install them, cannot be put back.
+            usual = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
+            signal.signal(signum, usual if handler is None else handler)
         self._before = {}

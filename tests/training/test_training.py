@@ -221,6 +221,8 @@ def test_a_signal_stops_a_run_after_a_step_with_everything_saved(signum, recipe_
 
     recipe = load_recipe(recipe_file)
     pressed = Presses()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever shell or library came before
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(recipe), "callbacks", lambda *arguments: [pressed])
         with pytest.raises(Stopped) as stopped:
