@@ -1,5 +1,6 @@
 """What is in the wheel, which is what users install."""
 
+import compileall
 import os
 import subprocess
 import sys
@@ -31,12 +32,14 @@ def test_carries_presets_recipes_sample_and_licences(wheel):
     assert wheel.stat().st_size < 60e6
 
 
-def test_loads_a_preset_by_name_from_another_directory(wheel, tmp_path):
+def test_loads_and_exports_a_preset_by_name_from_another_directory(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    compileall.compile_dir(tmp_path / "installed", quiet=2)  # as pip does
     code = (
         "import keras_sae, numpy as np; from keras_sae.models import SparseAutoencoder; "
         "print(keras_sae.__file__); "
-        "print(SparseAutoencoder.from_preset('mnist_dense_ksparse').encoder(np.zeros((2, 28, 28, 1))).shape)"
+        "print(SparseAutoencoder.from_preset('mnist_dense_ksparse').encoder(np.zeros((2, 28, 28, 1))).shape); "
+        "print(keras_sae.serving.export('mnist_dense_ksparse', 'served'))"
     )
     (tmp_path / "elsewhere").mkdir()
     printed = subprocess.run(
@@ -49,3 +52,5 @@ def test_loads_a_preset_by_name_from_another_directory(wheel, tmp_path):
     ).stdout
     assert str(tmp_path / "installed") in printed
     assert "(2, 1000)" in printed
+    assert (tmp_path / "elsewhere" / "served" / "1" / "saved_model.pb").is_file()
+    assert (tmp_path / "elsewhere" / "served" / "client.py").is_file()

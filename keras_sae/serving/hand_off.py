@@ -17,6 +17,7 @@ from keras_sae.version import __version__
 EXTRA = "assets.extra"  # TensorFlow's own name for what lies with a SavedModel and is not part of its graph
 FORMAT = 1
 _TEMPLATES = resources.files("keras_sae.serving") / "templates"
+_OF_THE_MODEL = ("README.md", "batching_parameters.txt", "client.py", "models.config")
 
 
 def write_extra(model, endpoints, version, name, weights, examples):
@@ -99,11 +100,11 @@ def write_beside_versions(directory, version):
     import tensorflow as tf
 
     name = name_of(directory)
-    for template in sorted(_TEMPLATES.iterdir(), key=lambda path: path.name):
-        text = template.read_text(encoding="utf-8")
+    for file in _OF_THE_MODEL:
+        text = (_TEMPLATES / file).read_text(encoding="utf-8")
         for key, value in {"NAME": name, "VERSION": version, "NEXT": version + 1, "TENSORFLOW": tf.__version__}.items():
             text = text.replace(f"@{key}@", str(value))
-        _write_new(directory / template.name, text)
+        _write_new(directory / file, text)
 
 
 def _write_new(path, text):
