@@ -11,11 +11,6 @@ class AnnealedK(keras.layers.Layer):
 
     `current_k` is a saved weight that starts at `k`; `keras_sae.callbacks.KSchedule` changes it during training, and the
     compiled graph follows without being traced again.
-
-    Attributes:
-        in_one_graph: Whether to select in one graph, of the widest top-k, instead of the narrowest that does. XLA of
-            TensorFlow needs that: it crashes where a gradient goes through a choice of graphs. Models of this package set
-            it when they are compiled; Keras' "auto" does without XLA where a layer does not support it.
     """
 
     across = "all"  # which entries of a sample compete: those of a position's units, of a unit's positions, or all
@@ -26,8 +21,20 @@ class AnnealedK(keras.layers.Layer):
             raise ValueError(f"`k` counts the entries kept active and must be an integer of at least 1. Received: k={k!r}.")
         self.k = int(k)
         self.supports_masking = True
-        self.supports_jit = keras.backend.backend() != "tensorflow"
-        self.in_one_graph = False
+        self.compile_by_xla(False)
+
+    def compile_by_xla(self, wanted):
+        """Prepares for steps that TensorFlow compiles by XLA, or says to Keras' `jit_compile="auto"` that it should not.
+
+        XLA of TensorFlow crashes where a gradient goes through a choice of graphs. So the layer then selects in one, which
+        sorts whole codes, whatever `k`. Models of this package call this when they are compiled.
+
+        Args:
+            wanted: Whether XLA was asked for.
+        """
+        chooses = keras.backend.backend() != "tensorflow"
+        self.supports_jit = wanted or chooses
+        self._in_one_graph = wanted and not chooses
 
     def build(self, input_shape):
         self.competitors = self._count_competitors(tuple(input_shape))
@@ -96,7 +103,7 @@ class AnnealedK(keras.layers.Layer):
             selected, *more = select(without_nan(scores), current, width)
             return (with_nan_of(inputs, selected), *more)
 
-        if self.in_one_graph:
+        if self._in_one_graph:
             return with_care(self.competitors)
         branches = [lambda: select(scores, self.k, None), *(lambda width=width: with_care(width) for width in widths)]
         wide_enough = 1 + sum(ops.cast(current > width, "int32") for width in widths[:-1])

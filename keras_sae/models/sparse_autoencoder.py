@@ -122,11 +122,11 @@ class SparseAutoencoder(DistributedModel):
             metric.build(self.encoder.outputs[0].shape[-1])
         if of_code:
             metrics = [metric for metric in several if metric not in of_code] or None
-        super().compile(optimizer, loss, loss_weights, metrics, **kwargs)
-        self._untracked.code_metrics = of_code
         for layer in self.encoder.layers:
             if isinstance(layer, AnnealedK):
-                layer.in_one_graph = bool(self.jit_compile)
+                layer.compile_by_xla(kwargs.get("jit_compile") is True)
+        super().compile(optimizer, loss, loss_weights, metrics, **kwargs)
+        self._untracked.code_metrics = of_code
 
     def get_compile_config(self):
         config = super().get_compile_config()

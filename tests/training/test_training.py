@@ -341,7 +341,8 @@ def test_tensorboard_gets_scalars_and_pictures(recipe_file, tmp_path):
 def test_a_k_sparse_step_is_compiled_by_xla(recipe_file, tmp_path):
     # The last batch is smaller, and k is above its end: TensorFlow crashed on a choice of graphs.
     recipe = load_recipe(recipe_file, ["epochs=2", "data.train=train[:100]"])
-    one, other = (train(recipe, tmp_path / str(xla), jit_compile=xla, verbose=0) for xla in (True, False))
+    one, other = (train(recipe, tmp_path / str(xla), jit_compile=xla, verbose=0) for xla in (True, "auto"))
+    assert (one.jit_compile, other.jit_compile) == (True, False)
     for weight, wanted in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(weight, wanted, rtol=1e-4, atol=1e-5)
 
