@@ -113,6 +113,7 @@ def run_train(options):
             output,
             options.data_dir,
             resume=options.resume,
+            verbose=1 if sys.stdout.isatty() else 2,  # a bar for people, lines for files
             strategy=strategy,
             steps_per_execution=options.steps_per_execution,
             jit_compile=True if options.xla else "auto",

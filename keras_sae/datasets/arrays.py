@@ -64,8 +64,7 @@ def read_arrays(name, split, data_dir=None):
     """
     if name == SAMPLE:
         return read_file(FILE, split)
-    folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
-    path = folder / f"{name}.npz"
+    path = file_of(name, data_dir)
     if not path.is_file():
         raise FileNotFoundError(
             f"Without TensorFlow, the data set {name!r} is read from {str(path)!r}, which is not there. On a machine with "
@@ -74,15 +73,31 @@ def read_arrays(name, split, data_dir=None):
     return read_file(path, split)
 
 
+def file_of(name, data_dir=None):
+    """Where a data set lies as arrays, if it does."""
+    folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
+    return folder / f"{name}.npz"
+
+
+def splits_of(path):
+    """Names of the splits in a file of arrays."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return [key.removesuffix("_image") for key in arrays.files if key.endswith("_image")]
+
+
 def read_file(path, split):
     """The images of a split, and its labels or None, from a file of arrays.
 
     Raises:
         ValueError: It has no such split.
+        OSError: It has not as many labels as images.
     """
     with np.load(path, allow_pickle=False) as arrays:
         stored = {key: arrays[key] for key in arrays.files}
-    counts = {key.removesuffix("_image"): len(array) for key, array in stored.items() if key.endswith("_image")}
+    counts = {name: len(stored[f"{name}_image"]) for name in splits_of(path)}
+    for name, count in counts.items():
+        if len(stored.get(f"{name}_label", range(count))) != count:
+            raise OSError(f"{str(path)!r} has {count} of {name}_image and {len(stored[f'{name}_label'])} of {name}_label.")
     try:
         chosen = parts(split, counts)
     except (ValueError, KeyError, AssertionError) as error:

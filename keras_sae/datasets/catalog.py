@@ -3,8 +3,7 @@ import os
 import socket
 import urllib.request
 
-from keras_sae.datasets.arrays import read_file
-from keras_sae.datasets.fashion_mnist_sample import COUNTS as SAMPLE_COUNTS
+from keras_sae.datasets.arrays import file_of, read_file, splits_of
 from keras_sae.datasets.fashion_mnist_sample import FILE, SAMPLE
 from keras_sae.datasets.patches import COUNTS, DATA_SETS, read
 
@@ -17,12 +16,18 @@ def find_source(name, data_dir=None):
     """
     import tensorflow as tf
 
-    if name == SAMPLE:
-        return list(SAMPLE_COUNTS), lambda split: tf.data.Dataset.from_tensor_slices(
-            dict(zip(("image", "label"), read_file(FILE, split), strict=True))
-        )
     if name in DATA_SETS:
         return list(COUNTS), lambda split: tf.data.Dataset.from_tensor_slices(read(name, split))
+    path = FILE if name == SAMPLE else file_of(name, data_dir)
+    if path.is_file():
+
+        def examples_of(split):
+            images, labels = read_file(path, split)
+            return tf.data.Dataset.from_tensor_slices(
+                {"image": images} if labels is None else {"image": images, "label": labels}
+            )
+
+        return splits_of(path), examples_of
     builder = find_builder(name, data_dir)
     return list(builder.info.splits), lambda split: builder.as_dataset(split=split, shuffle_files=False)
 

@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_sae.datasets.arrays import has_tensorflow, read_arrays
 from keras_sae.datasets.catalog import find_source
+from keras_sae.datasets.on_disk import OnDisk
 
 # Data sets above this many bytes of pixels are neither cached nor shuffled whole: they would not fit into memory.
 _MEMORY = 2 * 1024**3
@@ -17,9 +18,11 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
     cached and shuffled whole; larger data sets are read from disk, and shuffled within a window of 2 GiB.
 
     Args:
-        name: The TFDS name of an image data set, such as `"mnist"`; or `"fashion_mnist_sample"`: 2,000 training and 1,000
-            test images that this package ships; or `"patches"` or `"color_patches"`: 20,000 training and 5,000 test patches
-            of natural photographs, whitened, of mean 0 rather than in [0, 1]; see `keras_sae.datasets.patches`.
+        name: The TFDS name of an image data set, such as `"mnist"`; or that of a file of arrays, `<data_dir>/<name>.npz`,
+            with the keys `train_image`, perhaps `train_label`, and so on for other splits, as `save_arrays` writes them;
+            or `"fashion_mnist_sample"`: 2,000 training and 1,000 test images that this package ships; or `"patches"` or
+            `"color_patches"`: 20,000 training and 5,000 test patches of natural photographs, whitened, of mean 0 rather
+            than in [0, 1]; see `keras_sae.datasets.patches`.
         split: A split as TFDS writes it: `"train"`, `"test"`, `"train[:10%]"`, `"train[:1000]+test"`.
         data_dir: Folder of the TFDS data. Defaults to the environment variable `TFDS_DATA_DIR`, then to TFDS' own default.
         batch_size: Integer, or None for single examples.
@@ -47,13 +50,9 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
     if shuffle is None:
         shuffle = str(split).startswith("train")
     dataset, image, count = _read(name, split, data_dir)
-    if batch_size is not None and None in tuple(image.shape):
-        raise ValueError(
-            f"The images of {name!r} vary in size (shape {image.shape}), so they cannot be batched. Load them with "
-            "batch_size=None, then map a resize and batch."
-        )
-    bytes_each = int(np.prod([size or 1024 for size in tuple(image.shape)])) * image.dtype.size
-    window = max(1, min(count, _MEMORY // bytes_each))
+    if batch_size is not None:
+        _same_size(name, image)
+    window = _window(image, count)
     if window == count:
         dataset = dataset.cache()
     if shuffle:
@@ -72,7 +71,7 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
 def load_arrays(name, split, data_dir=None):
     """Loads a split of an image data set into memory.
 
-    Without TensorFlow it reads `<data_dir>/<name>.npz`, which `save_arrays` writes where there is TensorFlow.
+    Without TensorFlow it reads files of arrays alone, as `save_arrays` writes them where there is TensorFlow.
 
     Args:
         name, split, data_dir: As in `load`.
@@ -87,37 +86,56 @@ def load_arrays(name, split, data_dir=None):
     >>> images.shape, images.dtype.name, labels.shape
     ((1000, 28, 28, 1), 'uint8', (1000,))
     """
-    if not has_tensorflow():
-        images, labels = read_arrays(name, split, data_dir)
-        if len(images) == 0:
-            raise ValueError(f"The split {split!r} of {name!r} is empty.")
-        return images, labels
-    dataset, _, _ = _read(name, split, data_dir)
-    batches = list(dataset.batch(4096).as_numpy_iterator())
-    if not batches:
+    if has_tensorflow():
+        return _gathered(name, split, _read(name, split, data_dir))
+    images, labels = read_arrays(name, split, data_dir)
+    if len(images) == 0:
         raise ValueError(f"The split {split!r} of {name!r} is empty.")
-    if not isinstance(batches[0], tuple):
-        return np.concatenate(batches), None
-    images, labels = zip(*batches, strict=True)
-    return np.concatenate(images), np.concatenate(labels)
+    return images, labels
+
+
+def load_training(name, split, data_dir=None):
+    """Loads a split to train on: as `load_arrays`, but where it has more than 2 GiB of pixels, it stays on disk.
+
+    Args:
+        name, split, data_dir: As in `load`.
+
+    Returns:
+        `(images, labels)`, for `batches`: arrays, or where they stay on disk `keras_sae.datasets.OnDisk`, which has a
+        `shape`, a `dtype` and a length as an array has, and gives the first `n` by `[:n]`.
+    """
+    if not has_tensorflow():
+        return load_arrays(name, split, data_dir)
+    stored = dataset, image, count = _read(name, split, data_dir)
+    window = _window(image, count)
+    if window == count or count < 1:
+        return _gathered(name, split, stored)
+    _same_size(name, image)
+    if not isinstance(dataset.element_spec, tuple):
+        return OnDisk(dataset.map(lambda image: (image,)), 0, count, window), None
+    return tuple(OnDisk(dataset, position, count, window) for position in (0, 1))
 
 
 def batches(images, batch_size, seed, labels=None, epoch=0, step=0):
-    """Endless training batches of images held in memory, epoch after epoch, each shuffled by `(seed, epoch)`.
+    """Endless training batches, epoch after epoch, each shuffled by `(seed, epoch)`.
 
     The order of an epoch is `numpy.random.default_rng([seed, epoch]).permutation(n)`: it depends on nothing that came before
-    it, nor on the backend, so a resumed run sees what it would have seen.
+    it, nor on the backend, so a resumed run sees what it would have seen. Images that stay on disk are shuffled within a
+    window, in an order that depends on seed and epoch alone as well.
 
     Args:
-        images: Array of shape `(n, ...)`. Integers are divided by their largest value (uint8 by 255).
+        images: Array of shape `(n, ...)`, or `OnDisk`. Integers are divided by their largest value (uint8 by 255).
         batch_size: Integer. The last batch of an epoch may be smaller.
         seed: Integer.
-        labels: Array of shape `(n,)`, or None for batches of images alone.
+        labels: Array of shape `(n,)`, or `OnDisk`; or None for batches of images alone.
         epoch, step: Where to begin.
 
     Returns:
-        `(images,)` or `(images, labels)` in Keras' floatx: a `tf.data.Dataset`, or on other backends a generator of arrays.
+        `(images,)` or `(images, labels)` in Keras' floatx: a `tf.data.Dataset`, or on other backends, of arrays, a generator
+        of arrays.
     """
+    if isinstance(images, OnDisk):
+        return _streamed(images, batch_size, seed, labels, epoch, step)
     dtype, scale = keras.config.floatx(), _scale(images.dtype)
 
     def order(epoch):
@@ -139,6 +157,41 @@ def batches(images, batch_size, seed, labels=None, epoch=0, step=0):
 
     rows = tf.data.Dataset.counter(epoch).flat_map(one_epoch).skip(step)
     return rows.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _streamed(images, batch_size, seed, labels, epoch, step):
+    import tensorflow as tf
+
+    dtype, scale = keras.config.floatx(), _scale(images.dtype)
+    columns = [each.position for each in (images, labels) if each is not None]
+
+    def one_epoch(epoch):
+        own = tf.numpy_function(lambda epoch: np.random.default_rng([seed, int(epoch)]).integers(1, 2**62), [epoch], tf.int64)
+        return _shuffled(images.dataset, images.window, tf.ensure_shape(own, [])).batch(batch_size)
+
+    def scaled(*examples):
+        pixels, *rest = (examples[column] for column in columns)
+        return (tf.cast(pixels, dtype) / tf.cast(scale, dtype), *rest)
+
+    stored = tf.data.Dataset.counter(epoch).flat_map(one_epoch).skip(step)
+    return stored.map(scaled, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _shuffled(dataset, window, seed):
+    """`dataset.shuffle`, but for a seed that is a tensor, and that alone fixes the order, whatever TensorFlow's global seed."""
+    import tensorflow as tf
+
+    spec = dataset.element_spec
+    variant = tf.raw_ops.ShuffleDataset(
+        input_dataset=tf.data.experimental.to_variant(dataset),
+        buffer_size=window,
+        seed=seed,
+        seed2=0,
+        output_types=[each.dtype for each in spec],
+        output_shapes=[each.shape for each in spec],
+        reshuffle_each_iteration=False,
+    )
+    return tf.data.experimental.from_variant(variant, spec)
 
 
 def _generated(images, labels, batch_size, order, epoch, step, to_unit_range):
@@ -170,3 +223,30 @@ def _read(name, split, data_dir):
     wanted = ("image", "label") if "label" in dataset.element_spec else ("image",)
     dataset = dataset.map(lambda example: tuple(example[key] for key in wanted) if len(wanted) > 1 else example["image"])
     return dataset, image, int(dataset.cardinality())
+
+
+def _gathered(name, split, stored):
+    """The arrays of all that `_read` gave."""
+    dataset, image, _ = stored
+    _same_size(name, image)
+    batches = list(dataset.batch(4096).as_numpy_iterator())
+    if not batches:
+        raise ValueError(f"The split {split!r} of {name!r} is empty.")
+    if not isinstance(batches[0], tuple):
+        return np.concatenate(batches), None
+    images, labels = zip(*batches, strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def _window(image, count):
+    """How many images of this spec are held in memory at a time."""
+    bytes_each = int(np.prod([size or 1024 for size in tuple(image.shape)])) * image.dtype.size
+    return max(1, min(count, _MEMORY // bytes_each))
+
+
+def _same_size(name, image):
+    if None in tuple(image.shape):
+        raise ValueError(
+            f"The images of {name!r} vary in size (shape {image.shape}), so they cannot be batched. Load them by "
+            "`keras_sae.datasets.load` with batch_size=None, then map a resize and batch."
+        )

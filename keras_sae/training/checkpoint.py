@@ -3,6 +3,7 @@ import signal
 import time
 
 import keras
+import numpy as np
 
 from keras_sae.training import state
 from keras_sae.training.interrupts import Stopped
@@ -10,8 +11,8 @@ from keras_sae.training.run import BEST
 
 # Attributes in which callbacks remember what happened so far: Keras' own, and the last report of a DeadUnitMonitor.
 _MEMORY = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "_report")
-# Steps between the moments at which several workers agree on whether to save or to stop, which takes an all-reduce.
-_AGREE = 100
+# Seconds, about, between the moments at which several workers agree on whether to save or to stop, which takes an all-reduce.
+_AGREE = 5.0
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -49,6 +50,7 @@ class Checkpoint(keras.callbacks.Callback):
             for key, value in self.run.progress["callbacks"].get(type(callback).__name__, {}).items():
                 setattr(callback, key, value)
         self._first_step = self.run.progress["step"]
+        self._pause, self._agreed = 1, (self._first_step, time.monotonic())
         self._metrics = state.snapshot(self.whole, self.model) if self._first_step else None
         self._stop = False
 
@@ -97,15 +99,21 @@ class Checkpoint(keras.callbacks.Callback):
         return arrays
 
     def _is_due(self, step=None):
-        """Whether it is time to save, or to stop. Several workers ask each other, now and then."""
+        """Whether it is time to save, or to stop. Several workers ask each other, now and then, and all at the same step."""
         self._stop = bool(self.interrupts.received)
         due = self._stop or time.monotonic() - self._saved_at >= self.seconds
         if not self.run.workers:
             return due
-        if step is not None and step % _AGREE:
+        before, at = self._agreed
+        if step is not None and step - before < self._pause:
             return False
-        self._stop = bool(self.run.workers.sum(int(self._stop)))
-        return self._stop or bool(self.run.workers.of_chief([int(due)])[0])
+        now = time.monotonic()
+        if step is not None:  # as many steps as the chief takes in that time
+            self._pause = int(min(2 * self._pause, max(1, _AGREE * (step - before) / max(now - at, 1e-6))))
+        answers = [self._stop, *((due, self._pause) if self.run.is_chief else (0, 0))]
+        stop, due, self._pause = self.run.workers.sum(np.array(answers, "int64")).tolist()
+        self._stop, self._agreed = stop > 0, (step or 0, now)
+        return self._stop or due > 0
 
     def _save(self, arrays=None):
         now = time.monotonic()

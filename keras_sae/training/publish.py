@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_sae import evaluation, presets
-from keras_sae.datasets import load_arrays
+from keras_sae.datasets import OnDisk, load_arrays, load_training
 from keras_sae.models import SparseAutoencoder
 from keras_sae.training import state
 from keras_sae.training.card import PICTURE, render
@@ -172,19 +172,20 @@ def read_data(recipe, data_dir=None, cache=None):
     """The training and test pairs `(images, labels)` of a recipe, from `cache` if they are there."""
     kept = {} if cache is None else cache
     pairs = []
-    for split in ("train", "test"):
+    for split, read in (("train", load_training), ("test", load_arrays)):
         key = ("arrays", recipe.data["name"], recipe.data[split], data_dir)
         if key not in kept:
-            kept[key] = load_arrays(recipe.data["name"], recipe.data[split], data_dir)
+            kept[key] = read(recipe.data["name"], recipe.data[split], data_dir)
         pairs.append(kept[key])
     return tuple(pairs)
 
 
 def checksum(images, labels):
     """SHA-256 of the pixels and labels, in order; of the pixels alone where there are no labels."""
-    digest = hashlib.sha256(np.ascontiguousarray(images))
-    if labels is not None:
-        digest.update(np.ascontiguousarray(labels, dtype="<i8"))
+    digest = hashlib.sha256()
+    for array, dtype in ((images, images.dtype), (labels, "<i8")):
+        for part in array.parts() if isinstance(array, OnDisk) else [] if array is None else [array]:
+            digest.update(np.ascontiguousarray(part, dtype=dtype))
     return digest.hexdigest()
 
 

@@ -1,5 +1,4 @@
 import dataclasses
-import inspect
 import json
 import tomllib
 from pathlib import Path
@@ -13,6 +12,7 @@ from keras_sae.layers import FISTA, LISTA
 from keras_sae.metrics import L0, DeadUnits
 from keras_sae.models import StackedAutoencoder
 from keras_sae.training.components import make, near
+from keras_sae.training.sections import check_sections
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 # What may change after training: what the card says and measures.
@@ -39,8 +39,8 @@ class Recipe:
         k_schedule: `start` and `epochs`: `k` falls from `start` to the layer's own over that many epochs.
         penalty_schedule: `start`, `epochs` and perhaps `penalty`, as in `keras_sae.callbacks.PenaltySchedule`.
         dead_units: Arguments of `keras_sae.callbacks.DeadUnitMonitor`, and how many training `images` it encodes (2000).
-        early_stopping: Arguments of `keras.callbacks.EarlyStopping`. By default it watches the reconstruction loss, of
-            `data.validation` where there is one.
+        early_stopping: Arguments of `keras.callbacks.EarlyStopping` (`keep_best` is what restores the best weights). By
+            default it watches the reconstruction loss, of `data.validation` where there is one.
         keep_best: Whether the preset is made of the epoch with the lowest reconstruction loss on `data.validation`.
         probe, finetune, anomaly, denoise, features: Each a suite of `keras_sae.evaluation.SUITES` and its options. A suite
             without a section is left out, but for `features`, which every card has. `anomaly` may have an `optimizer` of its
@@ -77,55 +77,15 @@ class Recipe:
     notes: str = ""
 
     def __post_init__(self):
-        for key, least in (("epochs", 0 if self.pretrain else 1), ("batch_size", 1), ("seed", 0)):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"`{key}` must be an integer of at least {least}. Received: {key}={value!r}.")
-        for key, required, optional in (
-            ("data", {"name", "train", "test"}, {"licence", "validation"}),
-            ("model", {"class"}, None),
-            ("optimizer", {"class"}, None),
-            ("pretrain", {"epochs"}, {"optimizer"}),
-            *((name, set(), suite_options(name)) for name in SUITES),
-            ("k_schedule", {"start", "epochs"}, set()),
-            ("penalty_schedule", {"start", "epochs"}, {"penalty"}),
-            ("dead_units", set(), _arguments(DeadUnitMonitor) - {"x"} | {"images"}),
-            ("early_stopping", {"patience"}, _arguments(keras.callbacks.EarlyStopping)),
-        ):
-            section = getattr(self, key)
-            if section is None:
-                continue
-            if not isinstance(section, dict):
-                raise ValueError(f"`{key}` must be a table. Received: {section!r}.")
-            for name in section:
-                if optional is not None and name not in required | optional:
-                    raise ValueError(f"The section `{key}` has no key {name!r}. {near(name, required | optional)}")
-            if required - set(section):
-                raise ValueError(f"The section `{key}` lacks {', '.join(sorted(required - set(section)))}.")
-        if self.keep_best and "validation" not in self.data:
-            raise ValueError(
-                "`keep_best` chooses an epoch by images that are not trained on: give `data` a `validation` split, such as "
-                "train = 'train[:50000]' and validation = 'train[50000:]'."
-            )
-
-        for encoding in self._encodings():
-            for name in encoding:
-                if name not in _arguments(reader) - {"model"}:
-                    raise ValueError(f"An encoding has no key {name!r}. {near(name, _arguments(reader) - {'model'})}")
-        for row in self.published:
-            suite = row.get("metric", "features").split(".")[0]
-            if suite not in self.suites():
-                raise ValueError(
-                    f"A published figure stands beside {row['metric']!r}, and the recipe has no section [{suite}] to measure "
-                    "it by."
-                )
+        check_sections(self)
 
     def suites(self):
         """The suites that the card has: a dictionary from their names to their options."""
         sections = {name: getattr(self, name) for name in SUITES}
         return {name: dict(section or {}) for name, section in sections.items() if section is not None or name == "features"}
 
-    def _encodings(self):
+    def encodings(self):
+        """The encodings that its suites read, see `keras_sae.evaluation.reader`."""
         tuned = (self.finetune or {}).get("encoding")
         return [*(self.probe or {}).get("encodings", []), *([tuned] if tuned else [])]
 
@@ -143,7 +103,7 @@ class Recipe:
         model = make("model", {**self.model, "input_shape": tuple(input_shape), "name": self.name})
         if self.pretrain and not isinstance(model, StackedAutoencoder):
             raise ValueError(f"`pretrain` trains the levels of a StackedAutoencoder. Received: a {type(model).__name__}.")
-        for encoding in self._encodings():
+        for encoding in self.encodings():
             reader(model, **encoding)  # rather a word now than after the training
         model.compile(**self.compile_arguments(model))
         return model
@@ -210,17 +170,6 @@ class Recipe:
             watched = "val_reconstruction_loss" if "validation" in self.data else "reconstruction_loss"
             made.append(keras.callbacks.EarlyStopping(**{"monitor": watched, "mode": "min", **self.early_stopping}))
         return made
-
-
-def suite_options(name):
-    """The keys of a suite's section: the keyword arguments of its function."""
-    parameters = inspect.signature(SUITES[name]).parameters.values()
-    options = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} - {"report", "cache"}
-    return options | ({"optimizer"} if name == "anomaly" else set())
-
-
-def _arguments(function):
-    return set(inspect.signature(function).parameters)
 
 
 def _has_exact_zeros(model):

@@ -3,7 +3,7 @@ import importlib.util
 
 import keras
 
-from keras_sae.datasets import batches, load_arrays
+from keras_sae.datasets import OnDisk, batches, load_arrays, load_training
 from keras_sae.evaluation import as_input
 from keras_sae.replicas import Workers
 from keras_sae.training import state
@@ -74,7 +74,9 @@ def train(
     workers = Workers.of(strategy)
     options = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
     with Run(output, recipe, resume, workers) as run, Interrupts() as interrupts, _losing_no_worker(workers):
-        images, labels = load_arrays(recipe.data["name"], recipe.data["train"], data_dir)
+        images, labels = load_training(recipe.data["name"], recipe.data["train"], data_dir)
+        if isinstance(images, OnDisk):
+            _need_no_training_arrays(recipe, images)
         with strategy.scope() if strategy else contextlib.nullcontext():
             model = recipe.build(images.shape[1:])
         if not (model.penalties and model.objective.supervised):
@@ -136,6 +138,15 @@ def _need_tensorboard():
         raise ImportError("Keras writes logs for TensorBoard with TensorFlow. Set KERAS_BACKEND=tensorflow, or do without.")
     if not (importlib.util.find_spec("tensorboard") and importlib.util.find_spec("matplotlib")):
         raise ImportError('Logs and pictures for TensorBoard need it: pip install "keras_sae[tensorboard]".')
+
+
+def _need_no_training_arrays(recipe, images):
+    reading = [name for name in recipe.suites() if name != "features"]
+    if reading:
+        raise ValueError(
+            f"The section [{reading[0]}] reads all training images at once, and {len(images):,} images of shape "
+            f"{images.shape[1:]} stay on disk: leave it out, or train on a part, such as data.train = 'train[:10%]'."
+        )
 
 
 def finish(trained):

@@ -51,6 +51,20 @@ def test_what_is_missing_is_said(folder):
         datasets.save_arrays("patches", folder)
 
 
+def test_arrays_of_ones_own_are_a_data_set(tmp_path):
+    x = np.random.default_rng(0).uniform(size=(30, 7)).astype("float32")
+    np.savez(tmp_path / "mine.npz", train_image=x, test_image=x[:5], test_label=np.arange(5))
+    images, labels = datasets.load_arrays("mine", "train[10:]", tmp_path)
+    np.testing.assert_array_equal(images, x[10:])
+    assert labels is None
+    np.testing.assert_array_equal(datasets.load_arrays("mine", "test", tmp_path)[1], np.arange(5))
+    with pytest.raises(ValueError, match=r"no split 'valid'.*'train', 'test'"):
+        datasets.load_arrays("mine", "valid", tmp_path)
+    np.savez(tmp_path / "uneven.npz", train_image=x, train_label=np.arange(5))
+    with pytest.raises(OSError, match="30 of train_image and 5 of train_label"):
+        datasets.load_arrays("uneven", "train", tmp_path)
+
+
 RECIPE = """
 title = "small"
 epochs = 3

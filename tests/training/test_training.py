@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 import tomllib
+import types
 
 import keras
 import numpy as np
 import pytest
 
-from keras_sae import presets
+from keras_sae import datasets, presets
 from keras_sae.datasets import batches, load_arrays
 from keras_sae.evaluation import SUITES
 from keras_sae.models import SparseAutoencoder
@@ -31,7 +32,8 @@ from keras_sae.training import (
     update_preset,
 )
 from keras_sae.training.card import render
-from keras_sae.training.publish import trained_model
+from keras_sae.training.checkpoint import Checkpoint
+from keras_sae.training.publish import checksum, trained_model
 from keras_sae.training.recipe import from_data
 from keras_sae.training.run import Run
 
@@ -114,6 +116,7 @@ def test_overrides(recipe_file):
         ("epochs", "key=value"),
         ("data.trian='test'", "'train'"),
         ("k_schedule.stop=3", "stop"),
+        ("early_stopping={patience=2, restore_best_weights=true}", "keep_best"),
     ],
 )
 def test_bad_overrides_are_refused_with_near_matches(recipe_file, override, message):
@@ -230,6 +233,78 @@ def test_a_signal_stops_a_run_after_a_step_with_everything_saved(signum, recipe_
     assert stopped.value.signum == signum
     assert (read_run(tmp_path / "run")["epoch"], read_run(tmp_path / "run")["step"]) == (0, 3)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def stopped_at(recipe, output, step, **options):
+    """Trains until a step of the first epoch, at which Ctrl-C is pressed."""
+
+    class Presses(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == step - 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    wired = type(recipe).callbacks
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(recipe), "callbacks", lambda *arguments: [*wired(*arguments), Presses()])
+        with pytest.raises(Stopped):
+            train(recipe, output, verbose=0, **options)
+    assert read_run(output)["step"] == step
+
+
+def test_callbacks_remember_the_epoch_in_which_a_run_was_resumed(recipe_file, tmp_path):
+    recipe = load_recipe(recipe_file, ["early_stopping={patience=1, min_delta=100.0}", "epochs=9"])
+    stopped_at(recipe, tmp_path / "run", 3)
+    train(recipe, tmp_path / "run", resume=True, verbose=0, checkpoint_seconds=1e9)  # no state is due in between
+    assert read_run(tmp_path / "run")["epoch"] == 2  # as without being stopped, see the test of early stopping
+
+
+def test_images_that_stay_on_disk_are_trained_on_resumed_and_published(recipe_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.pipeline, "_MEMORY", 784 * 100)
+    with pytest.raises(ValueError, match=r"\[probe\] reads all training images.*300 images.*stay on disk"):
+        train(load_recipe(recipe_file), tmp_path / "probed", verbose=0)
+    recipe = dataclasses.replace(load_recipe(recipe_file, ["dead_units={images=20}", "epochs=3"]), probe=None)
+    whole = train(recipe, tmp_path / "whole", verbose=0)
+    stopped_at(recipe, tmp_path / "parts", 2)
+    parts = train(recipe, tmp_path / "parts", resume=True, verbose=0)
+    for one, other in zip(weights(whole), weights(parts), strict=True):
+        np.testing.assert_array_equal(one, other)
+    recorded = presets.read_metadata(publish(tmp_path / "parts"))["data"]
+    assert recorded["train_examples"] == 300
+    assert recorded["train_sha256"] == checksum(*load_arrays("fashion_mnist_sample", "train[:300]"))
+    assert evaluate_preset(tmp_path / "parts" / "preset")[1]
+
+
+class Alone:
+    """Stands for the workers of which this is the only one, and counts what they agree on."""
+
+    is_chief = True
+
+    def __init__(self):
+        self.steps = []
+
+    def sum(self, array):
+        self.steps.append(self.now())
+        return array
+
+
+@pytest.mark.parametrize(("seconds", "steps", "most"), [(0.01, 5000, 25), (7.0, 20, 20)])
+def test_workers_agree_every_few_seconds_whatever_a_step_takes(seconds, steps, most, monkeypatch):
+    clock = 0.0
+    monkeypatch.setattr("keras_sae.training.checkpoint.time.monotonic", lambda: clock)
+    workers = Alone()
+    workers.now = lambda: clock
+    run = types.SimpleNamespace(progress={"callbacks": {}, "step": 0}, workers=workers, is_chief=True)
+    model = load_recipe("mnist_dense_kl").build((6, 6, 1))
+    checkpoint = Checkpoint(run, model, types.SimpleNamespace(received=None), [], 1, steps + 1, seconds=1e9)
+    checkpoint.set_model(model)
+    checkpoint.on_train_begin()
+    checkpoint.on_epoch_begin(0)
+    for batch in range(steps):
+        clock += seconds
+        checkpoint.on_train_batch_end(batch, {"loss": 1.0})
+    assert 2 <= len(workers.steps) <= most
+    assert max(np.diff(workers.steps)) <= max(5.1, seconds)
 
 
 def test_a_step_of_several_leaves_the_order_as_it_is(recipe_file, tmp_path):
