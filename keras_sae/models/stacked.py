@@ -126,7 +126,7 @@ class StackedAutoencoder(DeepAutoencoder):
         optimizer = keras.optimizers.serialize(keras.optimizers.get(optimizer))
         histories = {}
         for name in sorted(epochs, key=self.levels.index):
-            with self.level_in_training(name, keras.optimizers.deserialize(optimizer), loss) as level:
+            with self.level_in_training(name, optimizer, loss) as level:  # which makes a fresh one of it
                 if verbose:
                     width, shape = level.decoder.input_shape[-1], level.decoder.output_shape[1:]
                     sys.stdout.write(f"{name}: {width} units that reconstruct {shape}\n")

@@ -92,7 +92,7 @@ def test_data_sets_and_strategies(two_replicas):
         with strategy.scope():
             stack = StackedAutoencoder((4, 3, 1), [8, 5], ActivityKL(0.2, 0.1))
         dataset = tf.data.Dataset.from_tensor_slices(X).batch(16)
-        histories = stack.pretrain(dataset, epochs=2, optimizer=keras.optimizers.SGD(0.1), verbose=0)
+        histories = stack.pretrain(dataset, epochs=2, optimizer=keras.optimizers.SGD(0.1, momentum=0.5), verbose=0)
         results.append(([history.history for history in histories.values()], stack.get_weights()))
     for one, two in zip(results[0][0], results[1][0], strict=True):
         for name, values in one.items():
