@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from keras_sae.replicas import SeedGenerator
+
 
 @keras.saving.register_keras_serializable(package="keras_sae")
 class GaussianSample(keras.layers.Layer):
@@ -39,7 +41,7 @@ class GaussianSample(keras.layers.Layer):
     def __init__(self, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = SeedGenerator(seed)
 
     def build(self, input_shape):
         if input_shape[-1] is None or input_shape[-1] % 2:

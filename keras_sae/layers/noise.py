@@ -3,6 +3,8 @@ import numbers
 import keras
 from keras import ops
 
+from keras_sae.replicas import SeedGenerator
+
 
 class _Noise(keras.layers.Layer):
     """Corrupts a share of the entries of its input in training, each apart from the others."""
@@ -15,7 +17,7 @@ class _Noise(keras.layers.Layer):
             )
         self.rate = float(rate)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = SeedGenerator(seed)
         self.supports_masking = True
         self.built = True
 

@@ -2,6 +2,15 @@
 
 from keras_sae.replicas.collectives import gather_over_replicas, replica_count, sum_over_replicas
 from keras_sae.replicas.distributed_model import DistributedModel
+from keras_sae.replicas.seeds import SeedGenerator
 from keras_sae.replicas.workers import Workers, make_strategy
 
-__all__ = ["DistributedModel", "Workers", "gather_over_replicas", "make_strategy", "replica_count", "sum_over_replicas"]
+__all__ = [
+    "DistributedModel",
+    "SeedGenerator",
+    "Workers",
+    "gather_over_replicas",
+    "make_strategy",
+    "replica_count",
+    "sum_over_replicas",
+]

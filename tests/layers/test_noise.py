@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_sae.layers import MaskingNoise, SaltAndPepperNoise
+from keras_sae.layers import GaussianSample, MaskingNoise, SaltAndPepperNoise
 
 X = np.random.default_rng(0).uniform(0.2, 0.8, (50, 400)).astype("float32")
 
@@ -54,3 +54,19 @@ def test_bad_rates_are_refused(make, arguments):
 def test_bad_values_are_refused():
     with pytest.raises(ValueError, match="low=1"):
         SaltAndPepperNoise(0.1, low=1, high=0)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
+@pytest.mark.parametrize(
+    "make", [lambda: MaskingNoise(0.5, 1), lambda: SaltAndPepperNoise(0.5, seed=1), lambda: GaussianSample(1)]
+)
+def test_each_replica_draws_noise_of_its_own_anew_each_time(make, two_replicas):
+    import tensorflow as tf
+
+    with two_replicas.scope():
+        layer = make()
+        layer.build((None, 100))
+    step = tf.function(lambda: layer(tf.fill((2, 100), 0.4), training=True))
+    draws = [two_replicas.experimental_local_results(two_replicas.run(step)) for _ in range(3)]
+    rows = [row.numpy().tobytes() for replicas in draws for values in replicas for row in values]
+    assert len(set(rows)) == len(rows) == 12
