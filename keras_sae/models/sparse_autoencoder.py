@@ -116,6 +116,7 @@ class SparseAutoencoder(DistributedModel):
         `metrics` may hold metrics of the code too (`keras_sae.metrics.L0()`, ...): they are given the code that the decoder
         reads, in `fit` as selected for training, in `evaluate` as at inference.
         """
+        self.check_metrics([metrics, kwargs.get("weighted_metrics")])
         several = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
         of_code = [metric for metric in several if isinstance(metric, CodeMetric)]
         for metric in of_code:

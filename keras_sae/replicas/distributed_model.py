@@ -46,6 +46,24 @@ class DistributedModel(keras.Model):
         workers = self._workers()
         return super().predict(workers.share(x) if workers else x, *args, **kwargs)
 
+    def check_metrics(self, metrics):
+        """Raises ValueError where metrics were made outside of the scope of a strategy of several workers.
+
+        Args:
+            metrics: Metrics, and names of metrics, in lists and dictionaries.
+        """
+        if not self._workers():
+            return
+        import tensorflow as tf
+
+        for metric in keras.tree.flatten(metrics):
+            variables = metric.variables if isinstance(metric, keras.metrics.Metric) else []
+            if not all(isinstance(variable.value, tf.distribute.DistributedValues) for variable in variables):
+                raise ValueError(
+                    f"The metric {metric.name!r} was made outside of the strategy's scope, so that each worker would count for "
+                    "itself. Make it inside of `with strategy.scope():`, as the model."
+                )
+
     def make_train_function(self, force=False):
         if not self._has_replicas():
             return super().make_train_function(force)
@@ -89,8 +107,14 @@ def _steps(model, step):
         logs = strategy.run(step, args=(data,))
         return keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], logs)
 
+    first_step = one_step
+    if model.steps_per_execution > 1 and not model.run_eagerly:
+        # A function that is not inlined waits for its data. At the end of a data set of unknown size there is none, and the
+        # step that is not taken would still count in `optimizer.iterations`, as it does in Keras where each step is alone.
+        first_step = tf.function(one_step, experimental_attributes={"_noinline": True})
+
     def several_steps(iterator):
-        logs = one_step(iterator.get_next())
+        logs = first_step(iterator.get_next())
 
         def one_more(number, logs):
             data = iterator.get_next_as_optional()

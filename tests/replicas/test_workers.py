@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_sae.metrics import L0
 from keras_sae.models import DenseAutoencoder
 from keras_sae.regularizers import ActivityKL
 from keras_sae.replicas.workers import check_cluster, make_strategy
@@ -15,7 +16,7 @@ tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", re
 @tensorflow_only
 def test_two_processes_train_evaluate_and_predict_as_one_device_does(root):
     # Also two replicas in one process; an uneven last batch, and a batch that does not divide by two.
-    command = [sys.executable, root / "benchmarks" / "replicas.py", "--epochs", "2", "--precision", "float64"]
+    command = [sys.executable, root / "benchmarks" / "replicas.py", "mechanisms", "--epochs", "2", "--precision", "float64"]
     completed = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert completed.returncode == 0, completed.stdout + completed.stderr[-3000:]
     rows = [line.split() for line in completed.stdout.splitlines() if line.startswith("float64")]
@@ -42,6 +43,25 @@ def test_shares_of_a_batch_that_differ_in_size_count_by_their_samples(samples, s
 
 
 @tensorflow_only
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_a_data_set_of_unknown_size_ends_as_on_one_device(steps_per_execution, two_replicas):
+    import tensorflow as tf
+
+    x = np.random.default_rng(0).uniform(size=(29, 6)).astype("float32")
+    results = []
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model = DenseAutoencoder(6, 4)
+            model.compile(keras.optimizers.Adam(0.01, epsilon=1e-3), "mse", steps_per_execution=steps_per_execution)
+        dataset = tf.data.Dataset.from_tensor_slices(x).filter(lambda row: True).map(lambda row: (row,)).batch(10)
+        history = model.fit(dataset, epochs=3, verbose=0).history
+        results.append([*model.get_weights(), *history.values()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
+
+
+@tensorflow_only
 def test_a_first_batch_may_be_uneven(two_replicas):
     x = np.random.default_rng(0).uniform(size=(7, 6)).astype("float32")
     with two_replicas.scope():
@@ -50,6 +70,20 @@ def test_a_first_batch_may_be_uneven(two_replicas):
     model.fit(x, batch_size=7, verbose=0)
     error = np.mean((model.predict(x, verbose=0) - x) ** 2)
     assert model.evaluate(x, batch_size=7, return_dict=True, verbose=0)["loss"] == pytest.approx(error, rel=1e-5)
+
+
+@tensorflow_only
+def test_workers_are_refused_metrics_made_outside_of_their_scope(two_replicas, monkeypatch):
+    outside = [keras.metrics.MeanSquaredError(), L0()]
+    with two_replicas.scope():
+        model = DenseAutoencoder(6, 4)
+        inside = [keras.metrics.MeanSquaredError(), L0(), "mae"]
+    model.compile("sgd", "mse", metrics=outside)  # in one process both replicas reach them
+    monkeypatch.setattr(type(model), "_workers", lambda self: True)
+    model.compile("sgd", "mse", metrics=inside)
+    for metric in outside:
+        with pytest.raises(ValueError, match=f"'{metric.name}' was made outside of the strategy's scope"):
+            model.compile("sgd", "mse", metrics=["mae", metric])
 
 
 @tensorflow_only
