@@ -161,7 +161,7 @@ def test_ctrl_c_leaves_a_run_that_resumes(tmp_path, small_recipe):
         [*command, "--set", "epochs=500"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
     )
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (output / "checkpoint.npz").exists():
+    while time.monotonic() < deadline and not (output / "history.csv").exists():  # of the first epoch
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
