@@ -69,7 +69,7 @@ class Run:
         record = {"recipe": recipe.as_data(), "precision": [keras.config.floatx(), keras.config.dtype_policy().name]}
         path = self.output / RUN
         if checkpoint.exists():
-            _refuse_another(json.loads(path.read_text()), record, self.output)
+            _refuse_another(_read_record(path), record, self.output)
             self.progress, self.arrays = state.read(checkpoint)
         write_text(path, json.dumps(record, indent=2) + "\n")
 
@@ -125,7 +125,17 @@ def read_run(output):
     output = Path(output)
     if not (output / RUN).is_file() or not (output / CHECKPOINT).is_file():
         raise FileNotFoundError(f"{str(output)!r} holds no run that has saved its state yet.")
-    return {**json.loads((output / RUN).read_text()), **state.read_progress(output / CHECKPOINT)}
+    return {**_read_record(output / RUN), **state.read_progress(output / CHECKPOINT)}
+
+
+def _read_record(path):
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} cannot be read ({error}), so it is not known what recipe the state beside it is of. Put a copy "
+            "of it back, or start anew in another output."
+        ) from error
 
 
 def write_text(path, text):

@@ -1,5 +1,6 @@
 """The whole state of training as one file: weights, optimizer, schedules, running statistics, random state, position."""
 
+import contextlib
 import json
 import os
 
@@ -46,12 +47,29 @@ def write(path, progress, arrays):
 
 
 def read(path):
-    """What `write` wrote: the progress, and the arrays."""
-    with np.load(path, allow_pickle=False) as content:
+    """What `write` wrote: the progress, and the arrays.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    with _opened(path) as content:
         return json.loads(str(content["progress"])), [content[f"{index}"] for index in range(len(content.files) - 1)]
 
 
 def read_progress(path):
     """The progress alone."""
-    with np.load(path, allow_pickle=False) as content:
+    with _opened(path) as content:
         return json.loads(str(content["progress"]))
+
+
+@contextlib.contextmanager
+def _opened(path):
+    try:
+        with np.load(path, allow_pickle=False) as content:  # which checks sums
+            yield content
+    except OSError:
+        raise
+    except Exception as error:  # whatever NumPy and zipfile make of other bytes than were written
+        raise ValueError(
+            f"The saved state {str(path)!r} is damaged ({error}). Put a copy of it back, or start anew in another output."
+        ) from error

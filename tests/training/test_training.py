@@ -461,6 +461,24 @@ def test_a_state_that_cannot_be_written_leaves_the_last_good_one(recipe_file, tm
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_damaged_run_is_refused_and_left_as_it_is(recipe_file, tmp_path):
+    recipe = load_recipe(recipe_file, ["epochs=1"])
+    train(recipe, tmp_path / "run", verbose=0)
+    checkpoint, record = tmp_path / "run" / "checkpoint.npz", tmp_path / "run" / "run.json"
+    whole, text = checkpoint.read_bytes(), record.read_text()
+    middle = len(whole) // 2
+    for damaged in (whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :], whole[:3000], b""):
+        checkpoint.write_bytes(damaged)
+        for reading in (lambda: train(recipe, tmp_path / "run", resume=True, verbose=0), lambda: publish(tmp_path / "run")):
+            with pytest.raises(ValueError, match=r"checkpoint.npz' is damaged.*another output"):
+                reading()
+        assert checkpoint.read_bytes() == damaged
+    checkpoint.write_bytes(whole)
+    record.write_text(text[:50])
+    with pytest.raises(ValueError, match=r"run.json' cannot be read"):
+        train(recipe, tmp_path / "run", resume=True, verbose=0)
+
+
 def test_a_loss_that_is_not_finite_ends_a_run_and_keeps_the_last_good_state(recipe_file, tmp_path):
     train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
     checkpoint = tmp_path / "run" / "checkpoint.npz"
