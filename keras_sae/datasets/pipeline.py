@@ -217,7 +217,7 @@ def _read(name, split, data_dir):
     except (ValueError, KeyError, AssertionError) as error:
         raise ValueError(
             f"{name!r} has no split {split!r}. Its splits are {splits}, and parts are written as in "
-            f"'train[:10%]' or 'train[:1000]'. TFDS says: {error}"
+            f"'train[:10%]' or 'train[:1000]'."
         ) from error
     image = dataset.element_spec["image"]
     wanted = ("image", "label") if "label" in dataset.element_spec else ("image",)

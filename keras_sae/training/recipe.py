@@ -12,7 +12,7 @@ from keras_sae.layers import FISTA, LISTA
 from keras_sae.metrics import L0, DeadUnits
 from keras_sae.models import StackedAutoencoder
 from keras_sae.training.components import make, near
-from keras_sae.training.sections import check_sections
+from keras_sae.training.sections import SECTIONS, check_sections
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 # What may change after training: what the card says and measures.
@@ -193,7 +193,7 @@ def load_recipe(recipe, overrides=()):
     Args:
         recipe: A name from `recipe_names()`, or the path of a TOML file.
         overrides: Strings `key=value`, such as `"epochs=3"` or `"optimizer.learning_rate=0.1"`. Values are read as TOML,
-            or else as text.
+            or else as text. A section that the recipe lacks is made.
 
     Raises:
         ValueError: The recipe, a key or a class in it is unknown, with names that look alike.
@@ -234,10 +234,13 @@ def _override(content, override):
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text
+        value = {"True": True, "False": False}.get(text.strip(), text)
     *sections, key = path.strip().split(".")
+    if sections and sections[0] in SECTIONS:
+        content.setdefault(sections[0], {})
     for section in sections:
         if not isinstance(content.get(section), dict):
-            raise ValueError(f"The recipe has no section {section!r} to set {path!r} in. {near(section, content)}")
+            known = [name for name in {*content, *SECTIONS} if name in SECTIONS or isinstance(content[name], dict)]
+            raise ValueError(f"The recipe has no section {section!r} to set {path!r} in. {near(section, known)}")
         content = content[section]
     content[key] = value

@@ -18,11 +18,13 @@ def check_sections(recipe):
         value = getattr(recipe, key)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"`{key}` must be an integer of at least {least}. Received: {key}={value!r}.")
+    if recipe.keep_best not in (None, True, False):
+        raise ValueError(f"`keep_best` must be true or false. Received: {recipe.keep_best!r}.")
     if "restore_best_weights" in (recipe.early_stopping or {}):
         raise ValueError(
             "`keep_best = true` keeps the best epoch, also of a run that is resumed: leave `restore_best_weights` out."
         )
-    for key, (required, optional) in _keys().items():
+    for key, (required, optional) in SECTIONS.items():
         section = getattr(recipe, key)
         if section is None:
             continue
@@ -51,21 +53,6 @@ def check_sections(recipe):
             )
 
 
-def _keys():
-    """For each section the keys that it must have, and those that it may have; None where the class in it decides."""
-    return {
-        "data": ({"name", "train", "test"}, {"licence", "validation"}),
-        "model": ({"class"}, None),
-        "optimizer": ({"class"}, None),
-        "pretrain": ({"epochs"}, {"optimizer"}),
-        **{name: (set(), _options(name)) for name in SUITES},
-        "k_schedule": ({"start", "epochs"}, set()),
-        "penalty_schedule": ({"start", "epochs"}, {"penalty"}),
-        "dead_units": (set(), _arguments(DeadUnitMonitor) - {"x"} | {"images"}),
-        "early_stopping": ({"patience"}, _arguments(keras.callbacks.EarlyStopping)),
-    }
-
-
 def _options(suite):
     """The keys of a suite's section: the keyword arguments of its function."""
     parameters = inspect.signature(SUITES[suite]).parameters.values()
@@ -75,3 +62,17 @@ def _options(suite):
 
 def _arguments(function):
     return set(inspect.signature(function).parameters)
+
+
+# The keys that each section must have, and those that it may have; None where the class in it decides.
+SECTIONS = {
+    "data": ({"name", "train", "test"}, {"licence", "validation"}),
+    "model": ({"class"}, None),
+    "optimizer": ({"class"}, None),
+    "pretrain": ({"epochs"}, {"optimizer"}),
+    **{name: (set(), _options(name)) for name in SUITES},
+    "k_schedule": ({"start", "epochs"}, set()),
+    "penalty_schedule": ({"start", "epochs"}, {"penalty"}),
+    "dead_units": (set(), _arguments(DeadUnitMonitor) - {"x"} | {"images"}),
+    "early_stopping": ({"patience"}, _arguments(keras.callbacks.EarlyStopping)),
+}

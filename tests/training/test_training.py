@@ -104,6 +104,9 @@ def test_overrides(recipe_file):
     recipe = load_recipe(recipe_file, ["epochs=9", "model.code_units=7", "optimizer.learning_rate=0.25", "title=Other"])
     assert (recipe.epochs, recipe.model["code_units"], recipe.optimizer["learning_rate"]) == (9, 7, 0.25)
     assert recipe.title == "Other"
+    made = load_recipe(recipe_file, ["early_stopping.patience=3", "early_stopping.min_delta=0.1", "model.tied=False"])
+    assert made.early_stopping == {"patience": 3, "min_delta": 0.1}
+    assert made.model["tied"] is False
 
 
 @pytest.mark.parametrize(
@@ -116,6 +119,9 @@ def test_overrides(recipe_file):
         ("epochs", "key=value"),
         ("data.trian='test'", "'train'"),
         ("k_schedule.stop=3", "stop"),
+        ("early_stoping.patience=3", "'early_stopping'"),
+        ("epochs.many=3", "'epochs'"),
+        ("keep_best=perhaps", "true or false"),
         ("early_stopping={patience=2, restore_best_weights=true}", "keep_best"),
     ],
 )
