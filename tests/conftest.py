@@ -55,7 +55,7 @@ def sample():
 @pytest.fixture(scope="session")
 def two_replicas():
     """A MirroredStrategy of two replicas. One for all tests: TensorFlow mixes up the collectives of a second one."""
-    import tensorflow as tf
+    tf = pytest.importorskip("tensorflow", reason="tf.distribute is TensorFlow's")
 
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
     assert len(devices) == 2

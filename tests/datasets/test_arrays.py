@@ -10,6 +10,7 @@ from keras_sae.datasets.fashion_mnist_sample import COUNTS, FILE
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    pytest.importorskip("tensorflow", reason="arrays are written where there is TensorFlow")
     folder = tmp_path_factory.mktemp("arrays")
     datasets.save_arrays("patches", folder)
     return folder
@@ -83,9 +84,8 @@ sparsity = [{ class = "KSparse", k = 4, alpha = 2 }, { class = "L1", l1 = 0.001 
 corruption = { class = "MaskingNoise", rate = 0.2 }
 """
 
-WITHOUT_TENSORFLOW = """
+TRAIN = """
 import sys
-sys.modules["tensorflow"] = None
 from keras_sae import cli
 arguments = ["train", sys.argv[1], "--output", sys.argv[2]]
 assert cli.main([*arguments, "--set", "epochs=2"]) == 0
@@ -94,12 +94,12 @@ assert cli.main([*arguments, "--resume"]) == 0
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_what_is_trained_without_tensorflow_loads_and_measures_with_it(backend, tmp_path, in_fresh_process):
+def test_what_is_trained_on_another_backend_loads_and_measures_as_recorded(backend, tmp_path, in_fresh_process):
     from keras_sae.training import evaluate_preset
 
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     (tmp_path / "small.toml").write_text(RECIPE)
-    in_fresh_process(WITHOUT_TENSORFLOW, tmp_path / "small.toml", tmp_path / "run", KERAS_BACKEND=backend)
+    in_fresh_process(TRAIN, tmp_path / "small.toml", tmp_path / "run", KERAS_BACKEND=backend)
     _, equal = evaluate_preset(tmp_path / "run" / "preset")
     assert equal

@@ -7,6 +7,8 @@ import pytest
 from keras_sae import datasets
 from keras_sae.datasets import patches, whiten, zca
 
+pytest.importorskip("tensorflow", reason="the photographs are decoded by TensorFlow")
+
 
 def amplitude(picture):
     """Mean amplitude of a picture's spectrum in rings of frequency, and the rings' frequencies in cycles per pixel."""

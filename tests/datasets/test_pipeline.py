@@ -1,11 +1,12 @@
 import itertools
 
-import keras
 import numpy as np
 import pytest
 
 from keras_sae import datasets
 from keras_sae.datasets import pipeline
+
+tf = pytest.importorskip("tensorflow", reason="TensorFlow Datasets and tf.data need TensorFlow")
 
 
 def test_the_sample_is_what_it_says():
@@ -69,7 +70,6 @@ def test_data_that_is_nowhere_names_the_command(tmp_path, monkeypatch):
 
 
 def test_data_without_images_is_refused(tmp_path):
-    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     tfds.dataset_builders.store_as_tfds_dataset(
@@ -111,7 +111,6 @@ def test_epochs_are_shuffled_by_seed_and_epoch_alone():
     np.testing.assert_array_equal(np.rint(np.asarray(rest) * 255).ravel(), three[1][8:])
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="what stays on disk is read by tf.data")
 def test_what_does_not_fit_into_memory_is_shuffled_within_a_window_by_seed_and_epoch_alone(monkeypatch):
     whole, whole_labels = datasets.load_arrays("fashion_mnist_sample", "train[:200]")
     monkeypatch.setattr(pipeline, "_MEMORY", 784 * 50)

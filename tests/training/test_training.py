@@ -72,6 +72,9 @@ few_labels = [20]
 """
 
 
+tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it is about TensorFlow")
+
+
 @pytest.fixture
 def recipe_file(tmp_path):
     path = tmp_path / "small_dense_ksparse.toml"
@@ -187,6 +190,7 @@ train(load_recipe(sys.argv[1], sys.argv[4:]), sys.argv[2], resume=True, verbose=
 """
 
 
+@tensorflow_only
 def test_a_killed_run_ends_as_one_that_was_never_killed(recipe_file, tmp_path, in_fresh_process):
     overrides = ["epochs=6", *NOISY]
     command = [sys.executable, "-c", DETERMINISTIC, str(recipe_file), str(tmp_path / "killed"), "0.1", *overrides]
@@ -265,6 +269,7 @@ def test_callbacks_remember_the_epoch_in_which_a_run_was_resumed(recipe_file, tm
     assert read_run(tmp_path / "run")["epoch"] == 2  # as without being stopped, see the test of early stopping
 
 
+@tensorflow_only
 def test_images_that_stay_on_disk_are_trained_on_resumed_and_published(recipe_file, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.pipeline, "_MEMORY", 784 * 100)
     with pytest.raises(ValueError, match=r"\[probe\] reads all training images.*300 images.*stay on disk"):
@@ -313,6 +318,7 @@ def test_workers_agree_every_few_seconds_whatever_a_step_takes(seconds, steps, m
     assert max(np.diff(workers.steps)) <= max(5.1, seconds)
 
 
+@tensorflow_only
 def test_a_step_of_several_leaves_the_order_as_it_is(recipe_file, tmp_path):
     overrides = ["model.sparsity={class='KSparse', k=4}", "epochs=2"]
     recipe = dataclasses.replace(load_recipe(recipe_file, overrides), k_schedule=None)
@@ -408,6 +414,7 @@ def test_weight_decay_spares_what_a_recipe_names(recipe_file):
     assert all("bias" in path for path in spared)
 
 
+@tensorflow_only
 def test_tensorboard_gets_scalars_and_pictures(recipe_file, tmp_path):
     import tensorflow as tf
 
@@ -419,6 +426,7 @@ def test_tensorboard_gets_scalars_and_pictures(recipe_file, tmp_path):
     assert {"reconstructions", "features", "epoch_loss", "epoch_l0", "epoch_dead_units"} <= tags
 
 
+@tensorflow_only
 def test_a_k_sparse_step_is_compiled_by_xla(recipe_file, tmp_path):
     # The last batch is smaller, and k is above its end: TensorFlow crashed on a choice of graphs.
     recipe = load_recipe(recipe_file, ["epochs=2", "data.train=train[:100]"])
