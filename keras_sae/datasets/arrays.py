@@ -62,8 +62,6 @@ def read_arrays(name, split, data_dir=None):
         FileNotFoundError: There is no such file. The message says how to make it.
         ValueError: It has no such split.
     """
-    if name == SAMPLE:
-        return read_file(FILE, split)
     path = file_of(name, data_dir)
     if not path.is_file():
         raise FileNotFoundError(
@@ -75,6 +73,8 @@ def read_arrays(name, split, data_dir=None):
 
 def file_of(name, data_dir=None):
     """Where a data set lies as arrays, if it does."""
+    if name == SAMPLE:
+        return FILE
     folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
     return folder / f"{name}.npz"
 
@@ -82,7 +82,11 @@ def file_of(name, data_dir=None):
 def splits_of(path):
     """Names of the splits in a file of arrays."""
     with np.load(path, allow_pickle=False) as arrays:
-        return [key.removesuffix("_image") for key in arrays.files if key.endswith("_image")]
+        return _splits(arrays.files)
+
+
+def _splits(keys):
+    return [key.removesuffix("_image") for key in keys if key.endswith("_image")]
 
 
 def read_file(path, split):
@@ -94,7 +98,7 @@ def read_file(path, split):
     """
     with np.load(path, allow_pickle=False) as arrays:
         stored = {key: arrays[key] for key in arrays.files}
-    counts = {name: len(stored[f"{name}_image"]) for name in splits_of(path)}
+    counts = {name: len(stored[f"{name}_image"]) for name in _splits(stored)}
     for name, count in counts.items():
         if len(stored.get(f"{name}_label", range(count))) != count:
             raise OSError(f"{str(path)!r} has {count} of {name}_image and {len(stored[f'{name}_label'])} of {name}_label.")

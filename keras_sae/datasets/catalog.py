@@ -4,7 +4,7 @@ import socket
 import urllib.request
 
 from keras_sae.datasets.arrays import file_of, read_file, splits_of
-from keras_sae.datasets.fashion_mnist_sample import FILE, SAMPLE
+from keras_sae.datasets.fashion_mnist_sample import SAMPLE
 from keras_sae.datasets.patches import COUNTS, DATA_SETS, read
 
 
@@ -18,7 +18,7 @@ def find_source(name, data_dir=None):
 
     if name in DATA_SETS:
         return list(COUNTS), lambda split: tf.data.Dataset.from_tensor_slices(read(name, split))
-    path = FILE if name == SAMPLE else file_of(name, data_dir)
+    path = file_of(name, data_dir)
     if path.is_file():
 
         def examples_of(split):

@@ -225,46 +225,35 @@ def test_two_processes_do_not_train_in_one_directory(recipe_file, tmp_path):
     train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)  # the first is done
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_a_run_after_a_step_with_everything_saved(signum, recipe_file, tmp_path):
-    class Presses(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch == 2:
-                os.kill(os.getpid(), signum)
-
-    recipe = load_recipe(recipe_file)
-    pressed = Presses()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever shell or library came before
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(recipe), "callbacks", lambda *arguments: [pressed])
-        with pytest.raises(Stopped) as stopped:
-            train(recipe, tmp_path / "run", verbose=0)
-    assert stopped.value.signum == signum
-    assert (read_run(tmp_path / "run")["epoch"], read_run(tmp_path / "run")["step"]) == (0, 3)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def stopped_at(recipe, output, step, **options):
-    """Trains until a step of the first epoch, at which Ctrl-C is pressed."""
+def stopped_at(recipe, output, step, signum=signal.SIGINT):
+    """Trains until a step of the first epoch, after which the process gets a signal. Returns the exception that ends it."""
 
     class Presses(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             if batch == step - 1:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signum)
 
     wired = type(recipe).callbacks
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever shell or library came before
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(recipe), "callbacks", lambda *arguments: [*wired(*arguments), Presses()])
-        with pytest.raises(Stopped):
-            train(recipe, output, verbose=0, **options)
-    assert read_run(output)["step"] == step
+        with pytest.raises(Stopped) as stopped:
+            train(recipe, output, verbose=0)
+    return stopped.value
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_run_after_a_step_with_everything_saved(signum, recipe_file, tmp_path):
+    assert stopped_at(load_recipe(recipe_file), tmp_path / "run", 3, signum).signum == signum
+    assert (read_run(tmp_path / "run")["epoch"], read_run(tmp_path / "run")["step"]) == (0, 3)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_callbacks_remember_the_epoch_in_which_a_run_was_resumed(recipe_file, tmp_path):
     recipe = load_recipe(recipe_file, ["early_stopping={patience=1, min_delta=100.0}", "epochs=9"])
     stopped_at(recipe, tmp_path / "run", 3)
+    assert read_run(tmp_path / "run")["step"] == 3
     train(recipe, tmp_path / "run", resume=True, verbose=0, checkpoint_seconds=1e9)  # no state is due in between
     assert read_run(tmp_path / "run")["epoch"] == 2  # as without being stopped, see the test of early stopping
 
@@ -277,6 +266,7 @@ def test_images_that_stay_on_disk_are_trained_on_resumed_and_published(recipe_fi
     recipe = dataclasses.replace(load_recipe(recipe_file, ["dead_units={images=20}", "epochs=3"]), probe=None)
     whole = train(recipe, tmp_path / "whole", verbose=0)
     stopped_at(recipe, tmp_path / "parts", 2)
+    assert read_run(tmp_path / "parts")["step"] == 2
     parts = train(recipe, tmp_path / "parts", resume=True, verbose=0)
     for one, other in zip(weights(whole), weights(parts), strict=True):
         np.testing.assert_array_equal(one, other)
