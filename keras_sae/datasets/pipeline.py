@@ -134,43 +134,40 @@ def batches(images, batch_size, seed, labels=None, epoch=0, step=0):
         `(images,)` or `(images, labels)` in Keras' floatx: a `tf.data.Dataset`, or on other backends, of arrays, a generator
         of arrays.
     """
-    if isinstance(images, OnDisk):
-        return _streamed(images, batch_size, seed, labels, epoch, step)
     dtype, scale = keras.config.floatx(), _scale(images.dtype)
 
     def order(epoch):
         return np.random.default_rng([seed, int(epoch)]).permutation(len(images))
 
-    if keras.backend.backend() != "tensorflow":
+    if not isinstance(images, OnDisk) and keras.backend.backend() != "tensorflow":
         return _generated(images, labels, batch_size, order, epoch, step, lambda rows: rows.astype(dtype) / scale.astype(dtype))
     import tensorflow as tf
 
-    arrays = [tf.constant(images)] if labels is None else [tf.constant(images), tf.constant(labels)]
+    columns = [each for each in (images, labels) if each is not None]
+    if isinstance(images, OnDisk):
 
-    def one_epoch(epoch):
-        rows = tf.numpy_function(order, [epoch], tf.int64)
-        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, [len(images)])).batch(batch_size)
+        def seed_of(epoch):
+            return np.random.default_rng([seed, int(epoch)]).integers(1, 2**62)
 
-    def gather(rows):
-        pixels, *rest = (tf.gather(array, rows) for array in arrays)
-        return (tf.cast(pixels, dtype) / tf.cast(scale, dtype), *rest)
+        def one_epoch(epoch):
+            own = tf.numpy_function(seed_of, [epoch], tf.int64)
+            return _shuffled(images.dataset, images.window, tf.ensure_shape(own, [])).batch(batch_size)
 
-    rows = tf.data.Dataset.counter(epoch).flat_map(one_epoch).skip(step)
-    return rows.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+        def chosen(*examples):
+            return [examples[column.position] for column in columns]
 
+    else:
+        columns = [tf.constant(column) for column in columns]
 
-def _streamed(images, batch_size, seed, labels, epoch, step):
-    import tensorflow as tf
+        def one_epoch(epoch):
+            rows = tf.numpy_function(order, [epoch], tf.int64)
+            return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, [len(images)])).batch(batch_size)
 
-    dtype, scale = keras.config.floatx(), _scale(images.dtype)
-    columns = [each.position for each in (images, labels) if each is not None]
+        def chosen(rows):
+            return [tf.gather(column, rows) for column in columns]
 
-    def one_epoch(epoch):
-        own = tf.numpy_function(lambda epoch: np.random.default_rng([seed, int(epoch)]).integers(1, 2**62), [epoch], tf.int64)
-        return _shuffled(images.dataset, images.window, tf.ensure_shape(own, [])).batch(batch_size)
-
-    def scaled(*examples):
-        pixels, *rest = (examples[column] for column in columns)
+    def scaled(*stored):
+        pixels, *rest = chosen(*stored)
         return (tf.cast(pixels, dtype) / tf.cast(scale, dtype), *rest)
 
     stored = tf.data.Dataset.counter(epoch).flat_map(one_epoch).skip(step)
