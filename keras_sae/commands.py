@@ -18,14 +18,14 @@ def run_quickstart(options):
 def run_list(options):
     names = presets.names()
     if options.markdown:
-        from keras_sae.training.card import table
+        from keras_sae.training._card import table
 
         print(table([presets.read_metadata(presets.find(name)) for name in names]))
         return
     if not names:
         print("No presets are installed.")
         return
-    from keras_sae.training.card import COLUMNS, columns
+    from keras_sae.training._card import COLUMNS, columns
 
     rows = [("preset", *COLUMNS)]
     rows += [(name, *columns(presets.read_metadata(presets.find(name), verify=False))) for name in names]
@@ -98,7 +98,7 @@ def run_arrays(options):
 
 
 def run_train(options):
-    from keras_sae.replicas import Workers
+    from keras_sae.distributed import Workers
     from keras_sae.training import Stopped, load_recipe, make_strategy, publish, read_run, train
 
     recipe = load_recipe(options.recipe, options.overrides)

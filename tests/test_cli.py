@@ -119,7 +119,7 @@ def test_a_card_that_lies_is_found_out(capsys, tmp_path, small_recipe):
     preset = tmp_path / "run" / "preset"
     metadata = presets.read_metadata(preset)
     metadata["metrics"]["features"]["l0"] += 3
-    presets.manifest.write_metadata(preset, metadata)
+    presets._manifest.write_metadata(preset, metadata)
     status, printed, _ = run(capsys, "evaluate", preset)
     assert status == 1
     assert "differs" in printed
@@ -135,10 +135,10 @@ def test_suites_are_chosen_and_cards_updated(capsys, tmp_path, small_recipe, mon
     assert run(capsys, "evaluate", preset, "--suite", "denoise")[0] == 2
     metadata = presets.read_metadata(preset)
     metadata["metrics"]["features"]["l0"] += 3
-    presets.manifest.write_metadata(preset, metadata)
+    presets._manifest.write_metadata(preset, metadata)
     assert "anew" in run(capsys, "evaluate", preset, "--suite", "features", "--update")[1]
     assert run(capsys, "evaluate", preset, "--suite", "features")[0] == 0
-    monkeypatch.setattr(presets.catalog, "root", lambda: tmp_path / "run")
+    monkeypatch.setattr(presets._catalog, "root", lambda: tmp_path / "run")
     status, printed, _ = run(capsys, "evaluate", "--all", "--suite", "features")
     assert status == 0
     assert "Every card agrees." in printed
@@ -177,7 +177,7 @@ def test_compare(capsys, monkeypatch):
     from keras_sae import evaluation
 
     two = {name: evaluation.mechanisms(16)[name] for name in ("plain ReLU", "KSparse")}
-    monkeypatch.setattr(sys.modules["keras_sae.evaluation.compare"], "mechanisms", lambda units: two)
+    monkeypatch.setattr(sys.modules["keras_sae.evaluation._compare"], "mechanisms", lambda units: two)
     status, printed, _ = run(capsys, "compare", "--units", "16", "--epochs", "1", "--rounds", "1")
     assert status == 0
     assert re.search(r"^plain ReLU +0\.\d{4} +\d+\.\d +\d\.\d{4} +\d+ +\d+\.\d % +\d+\.\d\d +1\.00$", printed, re.MULTILINE)

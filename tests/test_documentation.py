@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from keras_sae.cli import _parser
-from keras_sae.replicas.workers import check_cluster
+from keras_sae.distributed._workers import check_cluster
 from keras_sae.training import load_recipe
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/*.md", "notebooks/*.ipynb", "keras_sae/recipes/*.toml")

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from keras_sae import presets
-from keras_sae.training.card import table
+from keras_sae.training._card import table
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,21 @@
 """How the numbers of a card are computed, for one's own models too. Probes and PCA need scikit-learn."""
 
-from keras_sae.evaluation.anomaly import anomaly, auroc
-from keras_sae.evaluation.bootstrap import bootstrap_interval
-from keras_sae.evaluation.code_statistics import ACTIVE_ABOVE, as_input, code_statistics, encode
-from keras_sae.evaluation.compare import compare, mechanisms
-from keras_sae.evaluation.denoise import denoise, psnr
-from keras_sae.evaluation.evaluate import SUITES, evaluate
-from keras_sae.evaluation.features import coherence, features
-from keras_sae.evaluation.finetune import finetune
-from keras_sae.evaluation.gabor import gabor, gabor_fit
-from keras_sae.evaluation.linear_comparison import compare_with_pca
-from keras_sae.evaluation.probe import probe
-from keras_sae.evaluation.probe_encoder import probe_encoder
-from keras_sae.evaluation.reader import reader
-from keras_sae.evaluation.support_overlap import support_overlap
-from keras_sae.evaluation.swiss_roll import swiss_roll
-from keras_sae.evaluation.transfer import transfer
+from keras_sae.evaluation._anomaly import anomaly, auroc
+from keras_sae.evaluation._bootstrap import bootstrap_interval
+from keras_sae.evaluation._code_statistics import ACTIVE_ABOVE, as_input, code_statistics, encode
+from keras_sae.evaluation._compare import compare, mechanisms
+from keras_sae.evaluation._denoise import denoise, psnr
+from keras_sae.evaluation._features import coherence, features
+from keras_sae.evaluation._finetune import finetune
+from keras_sae.evaluation._gabor import gabor, gabor_fit
+from keras_sae.evaluation._linear_comparison import compare_with_pca
+from keras_sae.evaluation._probe import probe
+from keras_sae.evaluation._probe_encoder import probe_encoder
+from keras_sae.evaluation._readout import reader
+from keras_sae.evaluation._suites import SUITES, evaluate
+from keras_sae.evaluation._support_overlap import support_overlap
+from keras_sae.evaluation._swiss_roll import swiss_roll
+from keras_sae.evaluation._transfer import transfer
 
 __all__ = [
     "ACTIVE_ABOVE",

@@ -1,6 +1,6 @@
 """What is measured: on a code, which units fire, how strongly, and which never do; on a reconstruction, how close it is."""
 
-from keras_sae.metrics.code import L0, CodeMetric, DeadUnits, HoyerSparsity, MeanRate, Rates
-from keras_sae.metrics.reconstruction import PSNR, ExplainedVariance
+from keras_sae.metrics._code import L0, CodeMetric, DeadUnits, HoyerSparsity, MeanRate, Rates
+from keras_sae.metrics._reconstruction import PSNR, ExplainedVariance
 
 __all__ = ["L0", "PSNR", "CodeMetric", "DeadUnits", "ExplainedVariance", "HoyerSparsity", "MeanRate", "Rates"]

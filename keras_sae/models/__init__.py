@@ -1,12 +1,12 @@
 """Architectures: each a `SparseAutoencoder`, trained with `fit`."""
 
-from keras_sae.models.convolutional import ConvolutionalAutoencoder
-from keras_sae.models.deep import DeepAutoencoder
-from keras_sae.models.dense import DenseAutoencoder
-from keras_sae.models.sparse_autoencoder import SparseAutoencoder
-from keras_sae.models.sparse_coding import SparseCodingAutoencoder
-from keras_sae.models.stacked import StackedAutoencoder
-from keras_sae.models.variational import VariationalAutoencoder
+from keras_sae.models._convolutional import ConvolutionalAutoencoder
+from keras_sae.models._deep import DeepAutoencoder
+from keras_sae.models._dense import DenseAutoencoder
+from keras_sae.models._sparse_autoencoder import SparseAutoencoder
+from keras_sae.models._sparse_coding import SparseCodingAutoencoder
+from keras_sae.models._stacked import StackedAutoencoder
+from keras_sae.models._variational import VariationalAutoencoder
 
 __all__ = [
     "ConvolutionalAutoencoder",

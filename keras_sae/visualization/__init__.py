@@ -1,8 +1,8 @@
 """Pictures of what a sparse autoencoder learned. Needs matplotlib."""
 
-from keras_sae.visualization.clouds import plot_clouds
-from keras_sae.visualization.features import decoder_features, plot_features
-from keras_sae.visualization.figure import new_figure
-from keras_sae.visualization.reconstructions import plot_reconstructions
+from keras_sae.visualization._clouds import plot_clouds
+from keras_sae.visualization._features import decoder_features, plot_features
+from keras_sae.visualization._figure import new_figure
+from keras_sae.visualization._reconstructions import plot_reconstructions
 
 __all__ = ["decoder_features", "new_figure", "plot_clouds", "plot_features", "plot_reconstructions"]

@@ -160,7 +160,7 @@ sys.path.insert(0, sys.argv[1])
 import keras, numpy as np
 from keras import ops
 from mechanisms import PENALTIES, SELECTIONS, UNITS, code_of, is_supervised, labels_of
-from keras_sae.models.objective import Objective
+from keras_sae.models._objective import Objective
 
 values = {}
 for name, case in SELECTIONS.items():

@@ -7,7 +7,7 @@ from gradients import differences, gradient
 from keras import ops
 from mechanisms import PENALTIES, UNITS, code_of, is_supervised, labels_of
 
-from keras_sae.models.objective import Objective
+from keras_sae.models._objective import Objective
 
 rows = pytest.mark.parametrize("case", PENALTIES.values(), ids=PENALTIES)
 own = {name: case for name, case in PENALTIES.items() if hasattr(case.make(), "penalty")}

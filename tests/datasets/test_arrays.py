@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_sae import datasets
-from keras_sae.datasets.arrays import parts, read_arrays
-from keras_sae.datasets.fashion_mnist_sample import COUNTS, FILE
+from keras_sae.datasets._arrays import parts, read_arrays
+from keras_sae.datasets._fashion_mnist_sample import COUNTS, FILE
 
 
 @pytest.fixture(scope="module")

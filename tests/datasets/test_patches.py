@@ -85,7 +85,7 @@ def test_training_and_test_patches_share_no_pixel(monkeypatch):
     # A photograph of noise whose blue holds the row of each pixel.
     photograph = np.random.default_rng(0).uniform(size=(427, 640, 3)).astype("float32")
     photograph[..., 2] = np.arange(427)[:, None] / 1000
-    monkeypatch.setattr(sys.modules["keras_sae.datasets.patches"], "_photographs", lambda: [photograph])
+    monkeypatch.setattr(sys.modules["keras_sae.datasets._patches"], "_photographs", lambda: [photograph])
     train, test = (patches(2000, split=split, whitened=False, color=True)[..., 2] for split in ("train", "test"))
     assert 1000 * (test.min() - train.max()) > 8
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_sae import datasets
-from keras_sae.datasets import pipeline
+from keras_sae.datasets import _load
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow Datasets and tf.data need TensorFlow")
 
@@ -113,7 +113,7 @@ def test_epochs_are_shuffled_by_seed_and_epoch_alone():
 
 def test_what_does_not_fit_into_memory_is_shuffled_within_a_window_by_seed_and_epoch_alone(monkeypatch):
     whole, whole_labels = datasets.load_arrays("fashion_mnist_sample", "train[:200]")
-    monkeypatch.setattr(pipeline, "_MEMORY", 784 * 50)
+    monkeypatch.setattr(_load, "_MEMORY", 784 * 50)
     images, labels = datasets.load_training("fashion_mnist_sample", "train[:200]")
     assert isinstance(images, datasets.OnDisk)
     assert (images.shape, images.dtype, len(labels)) == (whole.shape, whole.dtype, 200)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from keras_sae.evaluation import denoise, psnr
-from keras_sae.evaluation.denoise import add_noise
-from keras_sae.evaluation.pca import principal_components
+from keras_sae.evaluation._denoise import add_noise
+from keras_sae.evaluation._pca import principal_components
 from keras_sae.metrics import PSNR
 from keras_sae.models import DenseAutoencoder
 

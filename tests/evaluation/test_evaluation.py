@@ -74,7 +74,7 @@ def test_the_probe_chooses_its_penalty_without_the_test_data():
 
 
 def test_the_probe_chooses_on_rows_that_its_candidates_were_not_fitted_to(monkeypatch):
-    module = sys.modules["keras_sae.evaluation.probe"]
+    module = sys.modules["keras_sae.evaluation._probe"]
     fitted, fit = [], module.fit
 
     def watched(x, labels, C, *more):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_sae.evaluation import bootstrap_interval, encode, probe_encoder, reader
-from keras_sae.evaluation.logistic_regression import compress, fit
-from keras_sae.evaluation.probe import Probe, _best_from_the_middle, balanced
+from keras_sae.evaluation._logistic_regression import compress, fit
+from keras_sae.evaluation._probe import Probe, _best_from_the_middle, balanced
 from keras_sae.layers import KSparse, WinnerTakeAll
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
 

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_sae.layers import FISTA, LISTA, TiedDense
-from keras_sae.layers.sparse_inference import largest_eigenvalue
+from keras_sae.layers._dictionary import largest_eigenvalue
 from keras_sae.regularizers import ActivityKL, ActivityLog
 
 INPUTS, UNITS = 12, 20

@@ -8,7 +8,7 @@ from keras import ops
 from keras_sae.layers import KSparse
 from keras_sae.metrics import L0, PSNR, DeadUnits, ExplainedVariance, HoyerSparsity, MeanRate, Rates
 from keras_sae.models import DenseAutoencoder, SparseAutoencoder
-from keras_sae.models.objective import Objective
+from keras_sae.models._objective import Objective
 from keras_sae.regularizers import ActivityKL, ActivityTargetL2
 
 X = np.random.default_rng(0).uniform(size=(64, 12)).astype("float32")
@@ -125,7 +125,7 @@ def test_a_code_of_no_such_name_is_refused():
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
 def test_all_sums_travel_in_one_all_reduce(two_replicas, monkeypatch):
-    from keras_sae.models import objective as module
+    from keras_sae.models import _objective as module
 
     calls = []
     once = module.sum_over_replicas

@@ -11,7 +11,7 @@ import pytest
 from keras_sae import presets
 from keras_sae.layers import KSparse
 from keras_sae.models import DenseAutoencoder, SparseAutoencoder
-from keras_sae.presets import storage
+from keras_sae.presets import _storage
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def preset(published, tmp_path):
 def sealed(directory):
     """The directory, with metadata that says that its files are right."""
     metadata = presets.read_metadata(directory, verify=False)
-    presets.manifest.write_metadata(directory, metadata)
+    presets._manifest.write_metadata(directory, metadata)
     return directory
 
 
@@ -35,7 +35,7 @@ def autoencoder(*widths):
 def test_a_preset_that_is_replaced_while_it_is_loaded_is_loaded_whole(preset, monkeypatch):
     # Of the same shapes, so that nothing but the order of things keeps old parts from new ones.
     new = DenseAutoencoder(12, 6, sparsity=KSparse(3), tied=True)
-    check_weights, replaced = storage._check_weights, []
+    check_weights, replaced = _storage._check_weights, []
 
     def meanwhile(model, path):
         if not replaced:
@@ -43,7 +43,7 @@ def test_a_preset_that_is_replaced_while_it_is_loaded_is_loaded_whole(preset, mo
             replaced.append(path)
         check_weights(model, path)
 
-    monkeypatch.setattr(storage, "_check_weights", meanwhile)
+    monkeypatch.setattr(_storage, "_check_weights", meanwhile)
     model = SparseAutoencoder.from_preset(preset)
     assert model.encoder.layers[-2].k == 3
     for one, other in zip(model.get_weights(), new.get_weights(), strict=True):
@@ -51,13 +51,13 @@ def test_a_preset_that_is_replaced_while_it_is_loaded_is_loaded_whole(preset, mo
 
 
 def test_a_preset_that_is_replaced_again_and_again_is_given_up(preset, monkeypatch):
-    monkeypatch.setattr(storage, "_check_weights", lambda *_: DenseAutoencoder(12, 6, tied=True).save_to_preset(preset))
+    monkeypatch.setattr(_storage, "_check_weights", lambda *_: DenseAutoencoder(12, 6, tied=True).save_to_preset(preset))
     with pytest.raises(ValueError, match="replaced by another each time"):
         SparseAutoencoder.from_preset(preset)
 
 
 def test_a_preset_that_vanishes_while_it_is_loaded_is_missed(preset, monkeypatch):
-    monkeypatch.setattr(storage, "check_classes", lambda _: shutil.rmtree(preset))
+    monkeypatch.setattr(_storage, "check_classes", lambda _: shutil.rmtree(preset))
     with pytest.raises(ValueError, match="There is no preset named"):
         SparseAutoencoder.from_preset(preset)
 

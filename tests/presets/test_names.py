@@ -3,7 +3,7 @@ import json
 import pytest
 
 from keras_sae import presets
-from keras_sae.presets import catalog
+from keras_sae.presets import _catalog
 
 
 @pytest.fixture
@@ -22,12 +22,12 @@ def zoo(tmp_path, monkeypatch):
     for name in names:
         (tmp_path / name).mkdir()
         (tmp_path / name / "metadata.json").write_text(json.dumps({}))
-    monkeypatch.setattr(catalog, "root", lambda: tmp_path)
+    monkeypatch.setattr(_catalog, "root", lambda: tmp_path)
     return sorted(names)
 
 
 def test_names_come_apart_where_the_architecture_stands(zoo):
-    assert [catalog.parts_of(name) for name in zoo] == [
+    assert [_catalog.parts_of(name) for name in zoo] == [
         ("color_patches", "dense", "kl"),
         ("deep_weeds", "deep", "l1"),
         ("fashion_mnist", "conv", "wta"),

@@ -123,8 +123,8 @@ def test_weights_of_another_model_of_the_same_shapes_are_refused(saved, tmp_path
 
 def test_a_newer_format_asks_for_an_upgrade(saved, monkeypatch):
     _, directory = saved
-    monkeypatch.setattr("keras_sae.presets.manifest.FORMAT", 99)
-    presets.manifest.write_metadata(directory, {})
+    monkeypatch.setattr("keras_sae.presets._manifest.FORMAT", 99)
+    presets._manifest.write_metadata(directory, {})
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"format 99.*Upgrade"):
         SparseAutoencoder.from_preset(directory)
@@ -135,7 +135,7 @@ def test_classes_that_nobody_registered_are_not_made(saved):
     config = json.loads((directory / "config.json").read_text())
     config.update(class_name="system", module="os", registered_name="system")
     (directory / "config.json").write_text(json.dumps(config))
-    presets.manifest.write_metadata(directory, {})
+    presets._manifest.write_metadata(directory, {})
     with pytest.raises(ValueError, match="Only classes of Keras and of keras_sae"):
         SparseAutoencoder.from_preset(directory)
 

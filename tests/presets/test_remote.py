@@ -15,7 +15,7 @@ import pytest
 
 from keras_sae import presets
 from keras_sae.models import SparseAutoencoder
-from keras_sae.presets import remote
+from keras_sae.presets import _remote
 
 FILES = {"config.json", "metadata.json", "model.weights.h5", "reference.npz"}
 
@@ -110,7 +110,7 @@ def test_what_arrives_damaged_is_refused_and_not_kept(published, serve, cache, n
 
 
 def test_too_much_is_not_fetched(published, serve, cache, monkeypatch):
-    monkeypatch.setattr(remote, "LARGEST", 3000)
+    monkeypatch.setattr(_remote, "LARGEST", 3000)
     server = serve(published)
     with pytest.raises(ConnectionError, match=r"gives its size as \d+, where at most [\d,]+ bytes are accepted"):
         presets.find(f"{server.url}/preset")
@@ -145,7 +145,7 @@ def test_files_outside_of_the_preset_are_refused(published, serve, cache, tmp_pa
 
 
 def test_a_server_that_does_not_answer_is_given_up(serve, cache, monkeypatch):
-    monkeypatch.setattr(remote, "_SECONDS", 0.1)
+    monkeypatch.setattr(_remote, "_SECONDS", 0.1)
     with pytest.raises(ConnectionError, match="timed out"):
         presets.find(f"{serve(lambda path: (time.sleep(0.5), {}, b'')).url}/preset")
 

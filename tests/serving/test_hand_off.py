@@ -14,7 +14,7 @@ import pytest
 
 from keras_sae.models import DenseAutoencoder
 from keras_sae.serving import export
-from keras_sae.serving.tf_serving_messages import predict_request, prediction_log, read_log, read_request
+from keras_sae.serving._messages import predict_request, prediction_log, read_log, read_request
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
 

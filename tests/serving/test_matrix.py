@@ -10,7 +10,7 @@ from test_architectures import ARCHITECTURES, NAMES, SHAPE
 
 from keras_sae.models import VariationalAutoencoder
 from keras_sae.serving import export
-from keras_sae.serving.endpoints import endpoints_of
+from keras_sae.serving._endpoints import endpoints_of
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
 

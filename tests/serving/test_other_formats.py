@@ -62,7 +62,7 @@ def test_another_name_is_refused_and_a_missing_package_told(model, tmp_path, mon
 
 def test_a_file_that_gives_other_codes_is_not_kept(model, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime", reason="the extra onnx brings it")
-    other_formats = sys.modules["keras_sae.serving.other_formats"]
+    other_formats = sys.modules["keras_sae.serving._formats"]
     right = other_formats._run_onnx
     monkeypatch.setattr(other_formats, "_run_onnx", lambda path, inputs: right(path, inputs) + 0.01)
     with pytest.raises(RuntimeError, match="differ by"):

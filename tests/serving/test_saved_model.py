@@ -10,7 +10,7 @@ import pytest
 from keras_sae.layers import KSparse
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, SparseAutoencoder
 from keras_sae.serving import export, read_description
-from keras_sae.serving.saved_model import versions_in
+from keras_sae.serving._saved_model import versions_in
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
 
@@ -204,7 +204,7 @@ def test_a_version_is_never_overwritten_and_the_next_free_one_is_one_more_than_t
 def test_exports_at_once_take_a_version_each(tmp_path, monkeypatch):
     model = DenseAutoencoder(12, 9)
     export(model, tmp_path / "served")
-    saved_model = sys.modules["keras_sae.serving.saved_model"]
+    saved_model = sys.modules["keras_sae.serving._saved_model"]
     all_written, rename = threading.Barrier(3), os.rename
 
     def together(source, target):  # each has chosen its number before any moves
@@ -230,7 +230,7 @@ def test_exports_at_once_take_a_version_each(tmp_path, monkeypatch):
 
 def test_a_server_that_polls_sees_whole_versions_only(tmp_path, monkeypatch):
     seen = []
-    hand_off = sys.modules["keras_sae.serving.hand_off"]
+    hand_off = sys.modules["keras_sae.serving._assets"]
     write = hand_off.write_checksums
 
     def look(version):
@@ -277,7 +277,7 @@ def test_a_failed_export_leaves_the_versions_that_were_there(tmp_path, monkeypat
     model = DenseAutoencoder(12, 9)
     export(model, tmp_path / "served")
     before = sorted((tmp_path / "served").rglob("*"))
-    monkeypatch.setattr(sys.modules["keras_sae.serving.saved_model"], "write_extra", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(sys.modules["keras_sae.serving._saved_model"], "write_extra", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export(model, tmp_path / "served")
     assert sorted((tmp_path / "served").rglob("*")) == before

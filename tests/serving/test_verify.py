@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from keras_sae import cli
-from keras_sae.serving import replay, verify_export
-from keras_sae.serving.hand_off import write_checksums
+from keras_sae.serving import verification_script, verify_export
+from keras_sae.serving._assets import write_checksums
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
 
@@ -92,8 +92,8 @@ def test_the_first_thing_that_is_wrong_is_told(name, copied):
     # In this process, which has Keras, for the time that it takes to start another; the command is tried below.
     spoil, message = WRONG[name]
     spoil(copied / "1")
-    with pytest.raises(replay.Wrong, match=message):
-        replay.check(copied / "1")
+    with pytest.raises(verification_script.Wrong, match=message):
+        verification_script.check(copied / "1")
 
 
 def test_the_command_ends_with_status_1_and_a_sentence(copied, capsys):
@@ -116,7 +116,7 @@ def test_a_configuration_that_serves_no_version_is_told(copied):
 
 
 def test_the_checks_run_where_keras_cannot_be_imported(exported, in_fresh_process):
-    script = replay.__file__
+    script = verification_script.__file__
     printed = in_fresh_process(
         f"""
 import runpy, sys

@@ -20,22 +20,22 @@ from keras_sae.evaluation import SUITES
 from keras_sae.models import SparseAutoencoder
 from keras_sae.training import (
     Stopped,
-    card,
+    _card,
+    _state,
     evaluate_preset,
     load_recipe,
     publish,
     read_run,
     recipe_names,
-    state,
     suites_of,
     train,
     update_preset,
 )
-from keras_sae.training.card import render
-from keras_sae.training.checkpoint import Checkpoint
-from keras_sae.training.publish import checksum, trained_model
-from keras_sae.training.recipe import from_data
-from keras_sae.training.run import Run
+from keras_sae.training._card import render
+from keras_sae.training._checkpoint import Checkpoint
+from keras_sae.training._publish import checksum, trained_model
+from keras_sae.training._recipe import from_data
+from keras_sae.training._run import Run
 
 RECIPE = """
 title = "A small recipe"
@@ -183,7 +183,7 @@ from keras_sae.training import load_recipe, train
 class Slowly(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         time.sleep(float(sys.argv[3]))
-import keras_sae.training.recipe as module
+import keras_sae.training._recipe as module
 callbacks = module.Recipe.callbacks
 module.Recipe.callbacks = lambda *arguments: [*callbacks(*arguments), Slowly()]
 train(load_recipe(sys.argv[1], sys.argv[4:]), sys.argv[2], resume=True, verbose=0, checkpoint_seconds=0.3)
@@ -211,7 +211,7 @@ def test_a_killed_run_ends_as_one_that_was_never_killed(recipe_file, tmp_path, i
     assert killed_within_epochs == 2
     in_fresh_process(DETERMINISTIC, recipe_file, tmp_path / "killed", "0", *overrides)
     in_fresh_process(DETERMINISTIC, recipe_file, tmp_path / "whole", "0", *overrides)
-    (_, one), (_, other) = (state.read(tmp_path / run / "checkpoint.npz") for run in ("killed", "whole"))
+    (_, one), (_, other) = (_state.read(tmp_path / run / "checkpoint.npz") for run in ("killed", "whole"))
     assert len(one) > 20
     for mine, whole in zip(one, other, strict=True):
         assert mine.tobytes() == whole.tobytes()
@@ -260,7 +260,7 @@ def test_callbacks_remember_the_epoch_in_which_a_run_was_resumed(recipe_file, tm
 
 @tensorflow_only
 def test_images_that_stay_on_disk_are_trained_on_resumed_and_published(recipe_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.pipeline, "_MEMORY", 784 * 100)
+    monkeypatch.setattr(datasets._load, "_MEMORY", 784 * 100)
     with pytest.raises(ValueError, match=r"\[probe\] reads all training images.*300 images.*stay on disk"):
         train(load_recipe(recipe_file), tmp_path / "probed", verbose=0)
     recipe = dataclasses.replace(load_recipe(recipe_file, ["dead_units={images=20}", "epochs=3"]), probe=None)
@@ -292,7 +292,7 @@ class Alone:
 @pytest.mark.parametrize(("seconds", "steps", "most"), [(0.01, 5000, 25), (7.0, 20, 20)])
 def test_workers_agree_every_few_seconds_whatever_a_step_takes(seconds, steps, most, monkeypatch):
     clock = 0.0
-    monkeypatch.setattr("keras_sae.training.checkpoint.time.monotonic", lambda: clock)
+    monkeypatch.setattr("keras_sae.training._checkpoint.time.monotonic", lambda: clock)
     workers = Alone()
     workers.now = lambda: clock
     run = types.SimpleNamespace(progress={"callbacks": {}, "step": 0}, workers=workers, is_chief=True)
@@ -486,8 +486,8 @@ def test_a_damaged_run_is_refused_and_left_as_it_is(recipe_file, tmp_path):
 def test_a_loss_that_is_not_finite_ends_a_run_and_keeps_the_last_good_state(recipe_file, tmp_path):
     train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
     checkpoint = tmp_path / "run" / "checkpoint.npz"
-    progress, arrays = state.read(checkpoint)
-    state.write(checkpoint, progress, [np.full_like(each, np.inf) if each.ndim == 2 else each for each in arrays])
+    progress, arrays = _state.read(checkpoint)
+    _state.write(checkpoint, progress, [np.full_like(each, np.inf) if each.ndim == 2 else each for each in arrays])
     before = checkpoint.read_bytes()
     with pytest.raises(FloatingPointError, match=r"epoch 2.*is kept"):
         train(load_recipe(recipe_file), tmp_path / "run", resume=True, verbose=0, checkpoint_seconds=0)
@@ -528,7 +528,7 @@ def test_a_figure_that_is_not_the_cards_is_reported(recipe_file, tmp_path):
     directory = publish(tmp_path / "run")
     metadata = presets.read_metadata(directory)
     metadata["metrics"]["probe"]["error"] += 5
-    presets.manifest.write_metadata(directory, metadata)
+    presets._manifest.write_metadata(directory, metadata)
     rows, equal = evaluate_preset(directory)
     assert not equal
     assert [row[0] for row in rows if not row[-1]] == ["probe.error"]
@@ -585,7 +585,7 @@ def test_every_suite_is_measured_told_and_measured_again(recipe_file, tmp_path):
     train(dataclasses.replace(recipe, published=published, use="For tests."), tmp_path / "run", verbose=0)
     directory = publish(tmp_path / "run")
     metadata = presets.read_metadata(directory)
-    assert list(recipe.suites()) == list(SUITES) == list(card._SUITES)
+    assert list(recipe.suites()) == list(SUITES) == list(_card._SUITES)
     assert set(metadata["metrics"]) == set(SUITES)
     text = (directory / "README.md").read_text()
     assert text == render(metadata)
@@ -608,8 +608,8 @@ def test_a_card_is_written_anew_without_training(recipe_file, tmp_path):
     before = presets.read_metadata(directory)
     other = load_recipe(recipe_file, ["epochs=1", "notes=Beware.", "denoise={amount=0.4}"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["keras_sae.training.publish"], "recipe_names", lambda: [other.name])
-        patch.setattr(sys.modules["keras_sae.training.publish"], "load_recipe", lambda name: other)
+        patch.setattr(sys.modules["keras_sae.training._publish"], "recipe_names", lambda: [other.name])
+        patch.setattr(sys.modules["keras_sae.training._publish"], "load_recipe", lambda name: other)
         assert suites_of(directory, as_now=True) == ["probe", "denoise", "features"]
         assert update_preset(directory, suites=["denoise"]) == directory
         metadata = presets.read_metadata(directory)

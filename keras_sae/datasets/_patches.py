@@ -1,0 +1,206 @@
+"""Patches of two photographs that ship inside scikit-learn: natural images without a download.
+
+`china.jpg` and `flower.jpg` are under the Creative Commons licence CC BY 2.0. scikit-learn's
+`datasets/images/README.txt` attributes both to danielbuechele, and gives as their sources
+https://www.flickr.com/photos/danielbuechele/6061409035 and https://www.flickr.com/photos/vultilion/6056698931.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from keras_sae.datasets._arrays import parts
+
+LICENCE = (
+    "CC BY 2.0: china.jpg and flower.jpg of scikit-learn, by danielbuechele "
+    "(flickr.com/photos/danielbuechele/6061409035) and flickr.com/photos/vultilion/6056698931"
+)
+SIZE = 8
+COUNTS = {"train": 20_000, "test": 5_000}
+DATA_SETS = {"patches": {"color": False}, "color_patches": {"color": True}}
+
+# The upper part of each photograph is for training, the lower for testing.
+_TRAIN_SHARE = 0.75
+# Pixels left out along every edge of a part. Whitening takes a picture as periodic, which shows at its edges.
+_MARGIN = 4
+# Sky and blurred leaves fill more than half of the photographs, and hold no edge to learn.
+_LEAST_CONTRAST = 0.2
+
+
+def whiten(pictures, variance=0.1):
+    """Flattens the spectrum of natural pictures, whose amplitude falls as 1/f, and cuts off the noise of the highest
+    frequencies.
+
+        amplitude(f) = f * exp(-(f / 0.4)**4)        f in cycles per pixel
+
+    This is Olshausen and Field's filter: in cycles per picture of N pixels, its cutoff is 0.4 N. Each picture is then
+    scaled to `variance`, around 0.
+
+    Args:
+        pictures: Array `(..., height, width)` of one or more grey pictures, of at least 2 x 2 pixels and not constant.
+        variance: Float above 0, of each filtered picture.
+
+    Returns:
+        float32 array of the same shape.
+
+    Example:
+
+    >>> picture = np.random.default_rng(0).normal(size=(64, 64)).cumsum(axis=0).cumsum(axis=1)
+    >>> print(round(float(whiten(picture).var()), 4))
+    0.1
+
+    Reference:
+        Olshausen and Field, "Sparse coding with an overcomplete basis set: a strategy employed by V1?", 1997.
+    """
+    pictures = np.asarray(pictures, "float64")
+    if pictures.ndim < 2 or min(pictures.shape[-2:]) < 2 or not np.isfinite(pictures).all():
+        raise ValueError(
+            "`pictures` are filtered in two dimensions and must be finite, of shape (..., height, width) with at least 2 "
+            f"pixels each way. Received: pictures of shape {pictures.shape}, finite: {np.isfinite(pictures).all()}. Filter "
+            "the channels of a colour picture one by one, as (channels, height, width)."
+        )
+    if not variance > 0:
+        raise ValueError(f"`variance` is that of a filtered picture and must be above 0. Received: variance={variance!r}.")
+    height, width = pictures.shape[-2:]
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+    filtered = np.fft.ifft2(np.fft.fft2(pictures) * frequency * np.exp(-((frequency / 0.4) ** 4))).real
+    deviation = filtered.std(axis=(-2, -1), keepdims=True)
+    if (deviation <= 1e-9 * np.abs(pictures).max()).any():
+        raise ValueError("A picture is constant, and cannot be scaled to a variance. Leave it out.")
+    return (filtered * np.sqrt(variance) / deviation).astype("float32")
+
+
+def zca(patches, epsilon=0.1):
+    """The whitening of patches that changes them least: `(patches - mean) @ matrix`.
+
+        matrix = U diag(1 / sqrt(s + epsilon)) U^T        where the covariance of the patches is U diag(s) U^T
+
+    Args:
+        patches: Array `(n, ...)`, flattened to `(n, features)`; at least two.
+        epsilon: Float above 0. Directions of less variance than this are left small. 0.1 suits patches in [0, 1].
+
+    Returns:
+        `(mean, matrix)`: float32 arrays of shape `(features,)` and `(features, features)`.
+
+    Example:
+
+    >>> mean, matrix = zca([[0.0], [2.0]], epsilon=3.0)                # mean 1, variance 1
+    >>> print(mean, matrix)
+    [1.] [[0.5]]
+
+    Reference:
+        Ng and others, UFLDL tutorial, "Linear decoders with autoencoders".
+    """
+    flat = np.asarray(patches, "float64")
+    if len(flat) < 2 or not epsilon > 0:
+        raise ValueError(
+            "`zca` needs at least two patches, and `epsilon`, which is added to their variances, above 0. "
+            f"Received: {len(flat)} patches, epsilon={epsilon!r}."
+        )
+    flat = flat.reshape(len(flat), -1)
+    mean = flat.mean(axis=0)
+    variances, axes = np.linalg.eigh((flat - mean).T @ (flat - mean) / len(flat))
+    return mean.astype("float32"), (axes / np.sqrt(variances.clip(0) + epsilon) @ axes.T).astype("float32")
+
+
+def patches(count, size=SIZE, seed=0, whitened=True, color=False, split="train"):
+    """Draws patches of natural photographs, each from another place.
+
+    Places are drawn evenly from those of some contrast: where the whitened grey patch has at least a fifth of the variance
+    of its photograph. Training and test patches share no pixel, and lie at least 8 pixels apart.
+
+    Args:
+        count: Integer, at least 1: how many.
+        size: Integer, at least 2: height and width in pixels.
+        seed: Integer that fixes the places.
+        whitened: Whether to whiten: grey photographs by `whiten`, to variance 0.1, and each patch is then moved to mean 0;
+            colour patches by the `zca` of 20,000 training patches. Otherwise patches are in [0, 1].
+        color: Whether patches are in colour.
+        split: `"train"`, from the upper three quarters of the photographs, or `"test"`, from the rest.
+
+    Returns:
+        float32 array of shape `(count, size, size, 1)`, or `(count, size, size, 3)` in colour.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+
+    Example:
+
+    >>> patches(1000).shape, patches(10, color=True).shape
+    ((1000, 8, 8, 1), (10, 8, 8, 3))
+
+    References:
+        Ng, "Sparse autoencoder", CS294A lecture notes, 2011; Ng and others, UFLDL tutorial: 8 x 8 patches.
+    """
+    for name, value, least in (("count", count, 1), ("size", size, 2)):
+        if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+            raise ValueError(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}.")
+    if split not in COUNTS:
+        raise ValueError(f"`split` must be 'train' or 'test'. Received: split={split!r}.")
+    if not color:
+        drawn = _draw(count, size, seed, whitened, False, split)
+        return drawn - drawn.mean(axis=(1, 2), keepdims=True) if whitened else drawn
+    drawn = _draw(count, size, seed, False, True, split)
+    if not whitened:
+        return drawn
+    mean, matrix = zca(_draw(COUNTS["train"], size, 0, False, True, "train"))
+    return ((drawn.reshape(count, -1) - mean) @ matrix).reshape(drawn.shape)
+
+
+def read(name, split):
+    """The data sets `"patches"` and `"color_patches"`, as a dictionary of arrays `image` and `label`, which is 0.
+
+    Args:
+        name: A name in `DATA_SETS`.
+        split: As TFDS writes it. There are 20,000 training and 5,000 test patches.
+    """
+    chosen = [patches(COUNTS[part], split=part, **DATA_SETS[name])[rows] for part, rows in parts(split, COUNTS)]
+    images = np.concatenate(chosen)
+    return {"image": images, "label": np.zeros(len(images), "int64")}
+
+
+def _draw(count, size, seed, whitened, color, split):
+    contrasts, windows = [], []
+    for photograph in _photographs():
+        grey = photograph @ np.float32([0.299, 0.587, 0.114])
+        white = whiten(grey)
+        cut = int(_TRAIN_SHARE * len(photograph))
+        region = np.s_[:cut] if split == "train" else np.s_[cut:]
+        contrasts.append(_windows(white[region], size).var(axis=(-2, -1)) / white.var())
+        picture = photograph if color else (white if whitened else grey)[..., None]
+        windows.append(_windows(picture[region], size))
+    places = np.concatenate(
+        [np.insert(np.argwhere(contrast >= _LEAST_CONTRAST), 0, which, axis=1) for which, contrast in enumerate(contrasts)]
+    )
+    if count > len(places):
+        raise ValueError(
+            f"The {split} part of the photographs has {len(places):,} places of {size} x {size} pixels with some contrast. "
+            f"Received: count={count}. Lower `count` or `size`."
+        )
+    drawn = np.random.default_rng(seed).choice(places, count, replace=False)
+    chosen = np.stack([windows[which][row, column] for which, row, column in drawn])  # (count, channels, size, size)
+    return np.ascontiguousarray(np.moveaxis(chosen, 1, -1))
+
+
+def _windows(picture, size):
+    inside = picture[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+    if size > min(inside.shape[:2]):
+        raise ValueError(
+            f"Patches are cut from parts of photographs of {inside.shape[0]} x {inside.shape[1]} pixels. "
+            f"Received: size={size}. Lower `size`."
+        )
+    return np.lib.stride_tricks.sliding_window_view(inside, (size, size), axis=(0, 1))
+
+
+def _photographs():
+    """The two photographs, as float32 of shape `(427, 640, 3)` in [0, 1]."""
+    import tensorflow as tf
+
+    package = importlib.util.find_spec("sklearn")
+    if package is None:
+        raise ImportError('The photographs come with scikit-learn: pip install "keras_sae[evaluation]".')
+    directory = Path(package.origin).parent / "datasets" / "images"
+    for name in ("china.jpg", "flower.jpg"):
+        pixels = tf.io.decode_jpeg((directory / name).read_bytes(), dct_method="INTEGER_ACCURATE").numpy()
+        yield pixels.astype("float32") / 255

@@ -1,0 +1,126 @@
+import functools
+
+import keras
+
+from keras_sae.distributed._workers import Workers, refuse_parameter_servers
+
+
+class DistributedModel(keras.Model):
+    """A Keras model that trains, evaluates and predicts under every strategy of `tf.distribute` that keeps replicas in step.
+
+    Keras' own trainer fails under `tf.distribute.MultiWorkerMirroredStrategy`; and under `MirroredStrategy` where the first
+    batch does not divide evenly, or where `steps_per_execution` does not divide the steps of an epoch. What differs here,
+    and only under a strategy:
+
+    - A model is built from the share of one replica, rather than from a mean over the shares of all.
+    - The logs of a step are those of this worker's first replica; those of an epoch are of all, as Keras reads them.
+    - A `tf.data.Dataset` that does not say how it is to be shared among workers is shared by its elements, because a data
+      set of few files leaves workers without any. Where there are many files, `AutoShardPolicy.FILE` reads less.
+    - Workers that shuffle arrays without a common seed take that of the first.
+
+    A batch is the global one: each replica trains on its share.
+
+    Raises:
+        ValueError: at construction, in the scope of a `ParameterServerStrategy`, which keeps nothing in step.
+    """
+
+    def __init__(self, *args, **kwargs):
+        refuse_parameter_servers()
+        super().__init__(*args, **kwargs)
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, x=None, *args, **kwargs):
+        workers = self._workers()
+        if workers:
+            x, kwargs["validation_data"] = workers.share(x), workers.share(kwargs.get("validation_data"))
+            workers.agree_on_shuffling()
+        return super().fit(x, *args, **kwargs)
+
+    @functools.wraps(keras.Model.evaluate)
+    def evaluate(self, x=None, *args, **kwargs):
+        workers = self._workers()
+        return super().evaluate(workers.share(x) if workers else x, *args, **kwargs)
+
+    @functools.wraps(keras.Model.predict)
+    def predict(self, x, *args, **kwargs):
+        workers = self._workers()
+        return super().predict(workers.share(x) if workers else x, *args, **kwargs)
+
+    def check_metrics(self, metrics):
+        """Raises ValueError where metrics were made outside of the scope of a strategy of several workers.
+
+        Args:
+            metrics: Metrics, and names of metrics, in lists and dictionaries.
+        """
+        if not self._workers():
+            return
+        import tensorflow as tf
+
+        for metric in keras.tree.flatten(metrics):
+            variables = metric.variables if isinstance(metric, keras.metrics.Metric) else []
+            if not all(isinstance(variable.value, tf.distribute.DistributedValues) for variable in variables):
+                raise ValueError(
+                    f"The metric {metric.name!r} was made outside of the strategy's scope, so that each worker would count for "
+                    "itself. Make it inside of `with strategy.scope():`, as the model."
+                )
+
+    def make_train_function(self, force=False):
+        if not self._has_replicas():
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = _steps(self, self.train_step)
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        if not self._has_replicas():
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            self.test_function = _steps(self, self.test_step)
+        return self.test_function
+
+    def _has_replicas(self):
+        strategy = getattr(self, "_distribute_strategy", None)
+        return strategy is not None and strategy.num_replicas_in_sync > 1
+
+    def _workers(self):
+        """The workers that train this model together, or None where it is one process alone."""
+        return Workers.of(getattr(self, "_distribute_strategy", None))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        strategy = getattr(self, "_distribute_strategy", None)
+        if strategy is None or iterator is None:
+            return super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+        for _, _, batches in iterator:
+            shares = next(batches)
+            data_batch = keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], shares)
+            break
+        return super()._maybe_symbolic_build(data_batch=data_batch)
+
+
+def _steps(model, step):
+    """A function that takes an iterator over distributed batches, and runs `steps_per_execution` steps."""
+    import tensorflow as tf
+
+    strategy = model.distribute_strategy
+
+    def one_step(data):
+        logs = strategy.run(step, args=(data,))
+        return keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], logs)
+
+    first_step = one_step
+    if model.steps_per_execution > 1 and not model.run_eagerly:
+        # A function that is not inlined waits for its data. At the end of a data set of unknown size there is none, and the
+        # step that is not taken would still count in `optimizer.iterations`, as it does in Keras where each step is alone.
+        first_step = tf.function(one_step, experimental_attributes={"_noinline": True})
+
+    def several_steps(iterator):
+        logs = first_step(iterator.get_next())
+
+        def one_more(number, logs):
+            data = iterator.get_next_as_optional()
+            return number + 1, tf.cond(data.has_value(), lambda: one_step(data.get_value()), lambda: logs)
+
+        more = range(1, model.steps_per_execution)
+        return tf.while_loop(lambda number, _: number <= len(more), one_more, (1, logs))[1] if more else logs
+
+    return several_steps if model.run_eagerly else tf.function(several_steps, reduce_retracing=True)

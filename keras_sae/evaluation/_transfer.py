@@ -1,0 +1,65 @@
+import numpy as np
+
+from keras_sae.evaluation._finetune import wrong_when_tuned
+from keras_sae.evaluation._probe import balanced, error_figures
+from keras_sae.evaluation._probe_encoder import probe_encoder, untrained
+
+
+def transfer(
+    model,
+    train,
+    test,
+    few_labels=(100, 1000),
+    draws=5,
+    steps=2000,
+    batch_size=128,
+    learning_rate=1e-3,
+    seed=0,
+    report=None,
+    cache=None,
+    **probe_options,
+):
+    """What an encoder of other data is worth for a task: with few labels and with all, beside doing without it.
+
+    Four ways to a classifier: logistic regression on frozen codes; the same on raw pixels; the encoder fine-tuned under a
+    softmax layer; and the same network trained from scratch. Each network is trained for as many steps by Adam, at a rate
+    that falls along a cosine. All of them see the same labels, and read the same of the encoder.
+
+    Args:
+        model: A `SparseAutoencoder`, trained on other data.
+        train, test: Pairs `(images, labels)` of arrays, of the task. uint8 images are divided by 255.
+        few_labels: List of integers, numbers of labels.
+        draws: Integer, at least 1. Draws of so few labels that errors are averaged over.
+        steps, batch_size, learning_rate: Of the networks. A batch holds no more images than there are.
+        seed: Integer.
+        report: Called with a sentence before each step that takes long, such as `print`.
+        cache: As in `probe_encoder`.
+        **probe_options: Further ones of `probe_encoder`, such as `encodings`.
+
+    Returns:
+        List of dictionaries of plain data, one for each number of labels: `labels`, how many, and `frozen`, `raw_pixels`,
+        `fine_tuned` and `from_scratch`, dictionaries of `error` in percent and its `interval`.
+    """
+    report = report or (lambda sentence: None)
+    (x, labels), count = train, len(train[0])
+    options = {"few_labels": few_labels, "draws": draws, "seed": seed, "report": report, "cache": cache, **probe_options}
+    probed = probe_encoder(model, train, test, **options)
+    rows = []
+    for number in (*few_labels, count):
+        figures = {"labels": int(number)}
+        for name, kind in (("frozen", probed), ("raw_pixels", probed["raw_pixels"])):
+            few = kind if number == count else kind[f"labels_{number}"]
+            figures[name] = {key: few[key] for key in ("error", "interval")}
+        batch = min(batch_size, number)
+        epochs = max(1, round(steps * batch / number))
+        for name, start in (("fine_tuned", model), ("from_scratch", untrained(model, seed))):
+            report(f"{name.replace('_', ' ').capitalize()}, with {number:,} labels ...")
+            wrong = []
+            for draw in range(1 if number == count else draws):
+                chosen = np.arange(count) if number == count else balanced(labels, number, np.random.default_rng([seed, draw]))
+                tuning = {"epochs": epochs, "batch_size": batch, "learning_rate": learning_rate, "report": None}
+                part = x[chosen], labels[chosen]
+                wrong.append(wrong_when_tuned(start, part, test, probed["encoding"], 0, 0.0, seed=seed + draw, **tuning)[0])
+            figures[name] = error_figures(wrong)
+        rows.append(figures)
+    return rows

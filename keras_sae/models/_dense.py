@@ -1,0 +1,76 @@
+import keras
+
+from keras_sae.models._dense_graph import check_shape, check_width, config_of_pair, dense_pair
+from keras_sae.models._level import make_levels
+from keras_sae.models._sparse_autoencoder import SparseAutoencoder
+from keras_sae.models._sparsity import join_sparsity
+
+
+@keras.saving.register_keras_serializable(package="keras_sae")
+class DenseAutoencoder(SparseAutoencoder):
+    """A sparse autoencoder of one hidden layer, the classical one.
+
+        code = select(activation(flatten(x) @ W + b))        reconstruction = output_activation(code @ V + c)
+
+    Args:
+        input_shape: Integer or tuple, the shape of one input. Anything but a vector is flattened and restored.
+        code_units: Integer, at least 1. Width of the code; more units than inputs make an overcomplete code, which needs a
+            mechanism.
+        sparsity: A selection layer, a penalty (any `keras.Regularizer`), a list of both, or their Keras configs. None
+            makes a plain autoencoder.
+        tied: Whether the decoder reads the transposed kernel of the encoder, `V = transpose(W)`.
+        activation: Activation of the code, before selections. Defaults to what the mechanism is defined for: "linear" for
+            `KSparse`, "sigmoid" or "tanh" for a KL penalty; otherwise "relu".
+        output_activation: Activation of the reconstruction. The default "linear" suits data of any range.
+        kernel_initializer: Initializer of the kernels.
+        unit_norm: Whether the weights by which each unit is decoded are kept at norm 1, from the start and after every step
+            (`keras.constraints.UnitNorm`). An L1 penalty needs this, or tying: a code could shrink otherwise, and the
+            decoder grow.
+        corruption: A layer that corrupts the input in training, for a denoising autoencoder, such as
+            `keras_sae.layers.MaskingNoise(0.3)`; see `SparseAutoencoder`.
+        dtype: Dtype policy of the layers made here, such as "mixed_float16". Selections keep the one they were made with.
+
+    Input shape:
+        `(batch, *input_shape)`, float. The pretrained models expect images in [0, 1].
+
+    Output shape:
+        The same. `encoder` gives codes of shape `(batch, code_units)`.
+
+    Example:
+
+    >>> model = DenseAutoencoder((28, 28, 1), code_units=100, sparsity=KSparse(k=10), tied=True)
+    >>> model.encoder.get_layer("code").output.shape
+    (None, 100)
+    >>> model.count_params() == 784 * 100 + 100 + 784 + 1        # one kernel, two biases, and the current k
+    True
+
+    References:
+        Ng, "Sparse autoencoder", CS294A lecture notes, 2011. Makhzani and Frey, "k-Sparse Autoencoders", 2013.
+    """
+
+    def __init__(
+        self,
+        input_shape,
+        code_units,
+        sparsity=None,
+        tied=False,
+        activation=None,
+        output_activation="linear",
+        kernel_initializer="glorot_uniform",
+        unit_norm=False,
+        corruption=None,
+        name=None,
+        dtype=None,
+        **kwargs,
+    ):
+        input_shape = check_shape(input_shape)
+        levels, charges = make_levels(1, sparsity, activation)
+        levels[0]["units"] = check_width("code_units", code_units)
+        encoder, decoder = dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype)
+        sparsity = join_sparsity({}, charges)
+        super().__init__(encoder, decoder, sparsity=sparsity, corruption=corruption, name=name, **kwargs)
+
+    def get_config(self):
+        config = config_of_pair(self)
+        config.pop("hidden_activation")  # there is no level below the code
+        return config

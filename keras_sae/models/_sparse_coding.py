@@ -1,0 +1,127 @@
+import keras
+
+from keras_sae.layers import FISTA, LISTA, TiedDense
+from keras_sae.models._dense_graph import check_shape, check_width
+from keras_sae.models._sparse_autoencoder import SparseAutoencoder, append_selections
+from keras_sae.models._sparsity import split_sparsity
+from keras_sae.regularizers import ActivityLog
+
+_INFERENCES = {"fista": FISTA, "lista": LISTA}
+
+
+@keras.saving.register_keras_serializable(package="keras_sae")
+class SparseCodingAutoencoder(SparseAutoencoder):
+    """Sparse coding: a dictionary that decodes, and an encoder that infers the best code in it.
+
+        code = argmin over a of  mean over D pixels of (x - Φ a)^2 + weight * sum_j S(a_j)       reconstruction = Φ code
+
+    One kernel Φ, `(pixels, units)`, whose columns, the atoms, have norm 1, is read by both. Compiled with the loss "mse", the
+    total loss is the mean of that energy: the inference minimises over the code what training minimises over the dictionary.
+    S is `|a|` or `log(1 + a^2)`.
+
+    With `inference="fista"` every code is inferred by descent, in a fixed number of steps. Codes are then constants to
+    training, as in classical alternating minimisation: gradients reach the dictionary through the decoder only, and none
+    reaches it, or the input, through the encoder.
+
+    With `inference="lista"` the encoder is a network of a few learned steps, which starts as plain descent in the initial
+    dictionary and is trained with the dictionary on the same total loss. Gradients flow through it.
+
+    Args:
+        input_shape: Integer or tuple, the shape of one input. Anything but a vector is flattened and restored.
+        code_units: Integer, at least 1. Width of the code, the number of atoms.
+        sparsity: The energy's penalty, or its Keras config: `keras.regularizers.L1(weight)` for `|a|`, which makes exact
+            zeros, or `keras_sae.regularizers.ActivityLog(weight)` for `log(1 + a^2)`, which "lista" does not know. A published
+            λ of `1/2 |x - Φ a|^2 + λ S(a)` is a weight of `2 λ / D`, and one of `|x - Φ a|^2 + λ S(a)` of `λ / D`.
+            The inference keeps to this weight: a `PenaltySchedule` would change what is charged alone.
+        inference: "fista" or "lista"; see `keras_sae.layers.FISTA` and `keras_sae.layers.LISTA`.
+        steps: Integer, at least 1, of the inference. Defaults to 50 for "fista", and to 5 for "lista".
+        kernel_initializer: Initializer of the dictionary, whose atoms are then scaled to norm 1.
+        corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
+        dtype: Dtype policy of the layers made here, such as "mixed_float16". The inference iterates in float32 regardless.
+
+    Input shape:
+        `(batch, *input_shape)`, float. Centred, or whitened, as the dictionary has no bias.
+
+    Output shape:
+        The same. `encoder` gives codes of shape `(batch, code_units)`; `encoder.get_layer("encode").kernel` is the dictionary.
+
+    Example:
+
+    >>> model = SparseCodingAutoencoder((8, 8, 1), code_units=128, sparsity=keras.regularizers.L1(0.01))
+    >>> model.compile("adam", "mse")
+    >>> history = model.fit(np.random.default_rng(0).normal(size=(32, 8, 8, 1)), verbose=0)
+    >>> sorted(history.history)
+    ['l1', 'loss', 'reconstruction_loss']
+    >>> model.count_params() == 64 * 128 + 1        # one dictionary, and the current scale of the penalty
+    True
+
+    References:
+        Olshausen and Field, "Sparse Coding with an Overcomplete Basis Set", Vision Research 37, 1997. Beck and Teboulle, "A
+        Fast Iterative Shrinkage-Thresholding Algorithm", 2009. Gregor and LeCun, "Learning Fast Approximations of Sparse
+        Coding", 2010.
+    """
+
+    def __init__(
+        self,
+        input_shape,
+        code_units,
+        sparsity,
+        inference="fista",
+        steps=None,
+        kernel_initializer="random_normal",
+        corruption=None,
+        name=None,
+        dtype=None,
+        **kwargs,
+    ):
+        input_shape = check_shape(input_shape)
+        if inference not in _INFERENCES:
+            raise ValueError(
+                '`inference` is how a code is found: "fista", by descent, or "lista", by a learned network. '
+                f"Received: inference={inference!r}."
+            )
+        encode = _INFERENCES[inference](
+            check_width("code_units", code_units),
+            _energy(sparsity),
+            **({} if steps is None else {"steps": steps}),
+            kernel_initializer=kernel_initializer,
+            name="encode",
+            dtype=dtype,
+        )
+        inputs = keras.Input(input_shape, name="inputs")
+        code = keras.layers.Flatten(name="flatten", dtype=dtype)(inputs) if len(input_shape) > 1 else inputs
+        encoder = keras.Model(inputs, append_selections(encode(code), []), name="encoder")
+        codes = keras.Input(encoder.outputs[0].shape[1:], name="codes", dtype=encoder.outputs[0].dtype)
+        outputs = TiedDense(encode, use_bias=False, name="decode", dtype=dtype)(codes)
+        if len(input_shape) > 1:
+            outputs = keras.layers.Reshape(input_shape, name="restore_shape", dtype=dtype)(outputs)
+        decoder = keras.Model(codes, outputs, name="decoder")
+        super().__init__(encoder, decoder, sparsity=encode.penalty, corruption=corruption, name=name, **kwargs)
+
+    def get_config(self):
+        encode = self.encoder.get_layer("encode")
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "input_shape": self.encoder.inputs[0].shape[1:],
+            "code_units": encode.units,
+            "sparsity": keras.saving.serialize_keras_object(encode.penalty),
+            "inference": "fista" if isinstance(encode, FISTA) else "lista",
+            "steps": encode.steps,
+            "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
+            "corruption": keras.saving.serialize_keras_object(self.corruption),
+            "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
+        }
+
+
+def _energy(sparsity):
+    """The one penalty that makes the energy."""
+    selections, charges = split_sparsity(sparsity)
+    penalties = [penalty for _, penalty in charges if isinstance(penalty, (keras.regularizers.L1, ActivityLog))]
+    if selections or len(charges) != 1 or not penalties or charges[0][0] != "code":
+        raise ValueError(
+            "`sparsity` is the penalty in the energy that a code minimises, and must be one that the inference knows how to "
+            "descend: keras.regularizers.L1(weight) or keras_sae.regularizers.ActivityLog(weight). "
+            f"Received: sparsity={sparsity!r}. Other mechanisms suit a DenseAutoencoder."
+        )
+    return penalties[0]

@@ -1,0 +1,245 @@
+import contextlib
+import sys
+
+import keras
+from keras import ops
+
+from keras_sae.models._deep import DeepAutoencoder
+from keras_sae.models._level import level_names, one_each
+from keras_sae.models._sparse_autoencoder import SparseAutoencoder
+from keras_sae.models._sparsity import by_level, join_sparsity, penalties_of
+
+
+@keras.saving.register_keras_serializable(package="keras_sae")
+class StackedAutoencoder(DeepAutoencoder):
+    """A sparse autoencoder of several levels, trained greedily: each level learns to reconstruct the code of the one below.
+
+        level_0 = x        level_i = select(activation(level_(i-1) @ W_i + b_i))        decode_i(level_i) ~ level_(i-1)
+
+    `pretrain` trains one level after the other; then the whole is fine-tuned as any Keras model: by `compile` and `fit` to
+    reconstruct, or its `encoder` under a classifier. The decoders of the levels are those of the whole.
+
+    Args:
+        input_shape: Integer or tuple, the shape of one input. Anything but a vector is flattened and restored.
+        code_units: Integer, or a list of integers, each at least 1: the width of each level, from the input to the code.
+        sparsity: Mechanisms that every level gets a copy of: a selection layer, a penalty, a list of both, or their Keras
+            configs. Or a dictionary of such by level, `{"level_1": ActivityKL(0.1), "code": KSparse(25)}`; the last level
+            is called "code".
+        tied: Whether each decoder reads the transposed kernel of its level.
+        activation: Activation of the levels, or a list of one for each. Defaults to what a level's mechanism is defined for,
+            otherwise "relu"; see `DenseAutoencoder`. A level is decoded to with its own activation.
+        output_activation: Activation of the reconstruction of the input.
+        kernel_initializer: Initializer of the kernels.
+        unit_norm: Whether the weights by which each unit of a level is decoded are kept at norm 1.
+        corruption: A layer that corrupts in training, such as `keras_sae.layers.MaskingNoise(0.3)`: what each level reads in
+            `pretrain`, and the input of the whole in `fit`.
+        dtype: Dtype policy of the layers made here, such as "mixed_float16".
+
+    Input shape:
+        `(batch, *input_shape)`, float.
+
+    Output shape:
+        The same. `encoder` gives codes of shape `(batch, code_units[-1])`.
+
+    Example:
+
+    >>> stack = StackedAutoencoder(64, [32, 16], sparsity=ActivityKL(0.1, weight=0.1))
+    >>> x = np.random.default_rng(0).uniform(size=(128, 64)).astype("float32")
+    >>> histories = stack.pretrain(x, epochs=2, verbose=0)
+    >>> {level: sorted(history.history) for level, history in histories.items()}["code"]
+    ['activity_kl', 'loss', 'reconstruction_loss']
+    >>> classifier = keras.Sequential([stack.encoder, keras.layers.Dense(10, activation="softmax")])
+    >>> classifier.output_shape
+    (None, 10)
+
+    References:
+        Bengio, Lamblin, Popovici and Larochelle, "Greedy Layer-Wise Training of Deep Networks", NIPS 2006. Ng et al., "UFLDL
+        Tutorial", stacked autoencoders. Vincent et al., "Stacked Denoising Autoencoders", JMLR 11, 2010.
+    """
+
+    def __init__(
+        self,
+        input_shape,
+        code_units,
+        sparsity=None,
+        tied=False,
+        activation=None,
+        output_activation="linear",
+        kernel_initializer="glorot_uniform",
+        unit_norm=False,
+        corruption=None,
+        name=None,
+        dtype=None,
+        **kwargs,
+    ):
+        code_units = list(code_units) if isinstance(code_units, (list, tuple)) else [code_units]
+        if not code_units:
+            raise ValueError("`code_units` lists the width of each level, at least one. Received: code_units=[].")
+        activation = one_each("activation", activation, len(code_units))
+        super().__init__(
+            input_shape,
+            hidden_units=code_units[:-1],
+            code_units=code_units[-1],
+            sparsity=by_level(sparsity, level_names(len(code_units))),
+            tied=tied,
+            activation=activation[-1],
+            hidden_activation=activation[:-1],
+            output_activation=output_activation,
+            kernel_initializer=kernel_initializer,
+            unit_norm=unit_norm,
+            corruption=corruption,
+            name=name,
+            dtype=dtype,
+            **kwargs,
+        )
+
+    @property
+    def levels(self):
+        """The names of the levels, from the input to the code."""
+        return level_names(sum(layer.name.startswith("encode") for layer in self.encoder.layers))
+
+    def pretrain(self, x, y=None, epochs=1, optimizer="adam", loss="mse", levels=None, verbose="auto", **fit):
+        """Trains the levels one after the other, from the input to the code, each on the codes of the level below.
+
+        Nothing but the level in training changes: the levels below run in the same graph, as at inference, so that `x` is
+        read as it comes and no codes are stored. A model made under a `tf.distribute` strategy is trained under it. The
+        model itself is compiled neither before nor after.
+
+        Args:
+            x: What `fit` takes: an array, a `tf.data.Dataset`, a `keras.utils.PyDataset`.
+            y: Class labels, where a mechanism needs them. A data set yields them beside the inputs.
+            epochs: Integer, or a list of one for each of `levels`, in their order.
+            optimizer: A Keras optimizer or its name; each level has a fresh copy.
+            loss: A Keras loss, between what a level reads and its reconstruction.
+            levels: List of the names of the levels to train. Defaults to all of them.
+            verbose: As in `fit`.
+            **fit: Whatever else `fit` takes: `batch_size`, `callbacks`, `validation_split`, `steps_per_epoch`, ...
+
+        Returns:
+            Dictionary from the name of each level to its `keras.callbacks.History`.
+        """
+        levels = self.levels if levels is None else list(levels)
+        for name in levels:
+            if name not in self.levels:
+                raise ValueError(f"`levels` names levels to train, of {', '.join(self.levels)}. Received: {name!r}.")
+        epochs = dict(zip(levels, one_each("epochs", epochs, len(levels)), strict=True))
+        optimizer = keras.optimizers.serialize(keras.optimizers.get(optimizer))
+        histories = {}
+        for name in sorted(epochs, key=self.levels.index):
+            with self.level_in_training(name, optimizer, loss) as level:  # which makes a fresh one of it
+                if verbose:
+                    width, shape = level.decoder.input_shape[-1], level.decoder.output_shape[1:]
+                    sys.stdout.write(f"{name}: {width} units that reconstruct {shape}\n")
+                histories[name] = level.fit(x, y, epochs=epochs[name], verbose=verbose, **fit)
+        return histories
+
+    @contextlib.contextmanager
+    def level_in_training(self, name, *args, **kwargs):
+        """The autoencoder of one level, compiled, for the time that it is trained: a context manager.
+
+        It shares its layers with this model, reads the input of the whole, and reconstructs what the level reads. The levels
+        below are frozen until the end.
+
+        Args:
+            name: Name of the level.
+            *args, **kwargs: What `compile` takes.
+        """
+        strategy = getattr(self, "distribute_strategy", None)
+        trainable = [(layer, layer.trainable) for layer in self.encoder.layers]
+        try:
+            with strategy.scope() if strategy else contextlib.nullcontext():
+                level = self._level(name)
+                level.compile(*args, **kwargs)
+            yield level
+        finally:
+            for layer, was in trainable:
+                layer.trainable = was
+
+    def extend(self, code_units, sparsity=None, activation=None):
+        """A deeper stack: the levels of this one, with copies of their weights, and more on top.
+
+        Args:
+            code_units: Integer or a list of integers, the widths of the new levels. The last is the new code.
+            sparsity: Mechanisms that every new level gets a copy of, or a dictionary of such by level.
+            activation: Activation of the new levels, or a list of one for each.
+
+        Returns:
+            A new `StackedAutoencoder`; train its new levels by `pretrain(x, levels=[...])`. Running means of penalties
+            begin anew.
+        """
+        code_units = list(code_units) if isinstance(code_units, (list, tuple)) else [code_units]
+        config = self.get_config()
+        known = len(self.levels)
+        names = level_names(known + len(code_units))
+        old = {names[self.levels.index(level)]: mechanisms for level, mechanisms in config["sparsity"].items()}
+        stack = type(self).from_config(
+            {
+                **config,
+                "code_units": [*config["code_units"], *code_units],
+                "activation": [*config["activation"], *one_each("activation", activation, len(code_units))],
+                "sparsity": {**by_level(sparsity, names[known:]), **old},
+            }
+        )
+        for level, name in zip(self.levels, names, strict=False):
+            for layers, copies in zip(self._layers_of(level), stack._layers_of(name), strict=True):
+                for layer, copy in zip(layers, copies, strict=True):
+                    copy.set_weights(layer.get_weights())
+        return stack
+
+    def _layers_of(self, level):
+        """The layers that make a level from what is below it, and those that decode it to that."""
+        index = self.levels.index(level)
+        encoding = [layer.name for layer in self.encoder.layers]
+        begin = encoding.index(self.levels[index - 1]) + 1 if index else 1
+        decoding = [layer.name for layer in self.decoder.layers]
+        starts = [place for place, name in enumerate(decoding) if name.startswith("decode")][::-1]
+        end = starts[index - 1] if index else len(decoding)
+        return self.encoder.layers[begin : encoding.index(level) + 1], self.decoder.layers[starts[index] : end]
+
+    def _level(self, name):
+        """The autoencoder of one level, of the layers of this model: it reads the input of the whole."""
+        index = self.levels.index(name)
+        below = None
+        if index:
+            below = keras.Model(self.encoder.inputs[0], self.encoder.get_layer(self.levels[index - 1]).output)
+            below.trainable = False
+        encoding, decoding = self._layers_of(name)
+        inputs = keras.Input(self.encoder.inputs[0].shape[1:], dtype=self.encoder.inputs[0].dtype, name="inputs")
+        code = inputs if below is None else below(inputs, training=False)
+        if self.corruption is not None:
+            code = type(self.corruption).from_config(self.corruption.get_config())(code)
+        for layer in encoding:
+            code = layer(code)
+        codes = keras.Input(code.shape[1:], dtype=code.dtype, name="codes")
+        outputs = codes
+        for layer in decoding:
+            outputs = layer(outputs)
+        sparsity = join_sparsity([], [("code", penalty) for penalty in penalties_of(name, self.charges)])
+        return _Level(below, keras.Model(inputs, code), keras.Model(codes, outputs), sparsity=sparsity, name=name)
+
+    def get_config(self):
+        config = super().get_config()
+        units, activations = config.pop("hidden_units"), config.pop("hidden_activation")
+        sparsity = config["sparsity"]
+        return {
+            **config,
+            "code_units": [*units, config["code_units"]],
+            "activation": [*activations, config["activation"]],
+            # By level, so that what the code alone has is not copied to the others.
+            "sparsity": sparsity if isinstance(sparsity, dict) else {"code": sparsity or []},
+        }
+
+
+class _Level(SparseAutoencoder):
+    """A level in training: reconstructs what it reads, which the levels below make of the input."""
+
+    def __init__(self, below, *pair, **kwargs):
+        super().__init__(*pair, **kwargs)
+        self._untracked.below = below
+
+    def _own_target(self, x):
+        below = self._untracked.below
+        return x if below is None else ops.stop_gradient(below(x, training=False))
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return self.get_metrics_result()  # those of the loss: `pretrain` compiles no others

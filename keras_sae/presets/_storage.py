@@ -1,0 +1,185 @@
+import importlib
+import json
+import os
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from keras_sae.presets._catalog import find
+from keras_sae.presets._classes import check_classes
+from keras_sae.presets._manifest import METADATA, read_metadata, write_metadata
+from keras_sae.version import __version__
+
+CONFIG = "config.json"
+WEIGHTS = "model.weights.h5"
+REFERENCE = "reference.npz"
+CARD = "README.md"
+
+
+def save(model, directory, metadata=None, examples=None, card=None, files=None):
+    """Saves a model as a preset. See `keras_sae.models.SparseAutoencoder.save_to_preset`.
+
+    Args:
+        card: The text of the card, `README.md`, or a function from the metadata to it.
+        files: Dictionary from names of further files, such as pictures, to their content in bytes.
+    """
+    directory = Path(directory).expanduser()
+    if directory.exists() and not (directory / METADATA).is_file() and (not directory.is_dir() or any(directory.iterdir())):
+        raise FileExistsError(
+            f"{str(directory)!r} exists and is not a preset, so it is not replaced. Choose a new directory, or empty this one."
+        )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as beside:
+        draft = Path(beside) / "new"
+        draft.mkdir()
+        config = keras.saving.serialize_keras_object(model)
+        config.pop("compile_config", None)  # a preset is a model to use; how it was trained is in the metadata
+        (draft / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        _save_weights(model, draft / WEIGHTS)
+        if examples is not None:
+            examples = np.asarray(examples, "float32")
+            codes = _as_numpy(model.encoder(examples, training=False))
+            reconstructions = _as_numpy(model.decoder(codes, training=False))
+            np.savez_compressed(draft / REFERENCE, inputs=examples, codes=codes, reconstructions=reconstructions)
+        for name, content in (files or {}).items():
+            (draft / name).write_bytes(content)
+        metadata = {**(metadata or {}), **_description(model)}
+        if card is not None:
+            (draft / CARD).write_text(card(metadata) if callable(card) else card, encoding="utf-8")
+        write_metadata(draft, metadata)
+        earlier = Path(beside) / "earlier"
+        if directory.exists():
+            os.replace(directory, earlier)
+        try:
+            os.replace(draft, directory)
+        except OSError:
+            if earlier.exists():  # else it would go with the temporary directory
+                os.replace(earlier, directory)
+            raise
+
+
+def load(preset, load_weights=True):
+    """Loads a model from a preset. See `keras_sae.models.SparseAutoencoder.from_preset`."""
+    for wait in (0, 0.05, 0.5):
+        time.sleep(wait)
+        directory = find(preset)
+        before = _state(directory)
+        try:
+            model = _load(directory, load_weights)
+        except (ValueError, OSError):
+            if _state(directory) == before:
+                raise
+        else:
+            if _state(directory) == before:
+                return model
+    raise ValueError(
+        f"The preset {str(directory)!r} was replaced by another each time while it was being loaded. Load it when whoever "
+        "writes it is done."
+    )
+
+
+def _load(directory, load_weights):
+    metadata = read_metadata(directory)
+    missing = [name for name in (CONFIG, WEIGHTS) if name not in metadata["files"]]
+    if missing:
+        raise ValueError(f"The preset {str(directory)!r} is incomplete: its metadata lists no {' and no '.join(missing)}.")
+    try:
+        config = json.loads((directory / CONFIG).read_bytes())
+        check_classes(config)
+        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        if not isinstance(model, keras.Model):
+            raise ValueError(f"it describes a {type(model).__name__}, which is not a model.")
+    except Exception as error:  # whatever a wrong config makes of Keras, NumPy and the backend
+        raise ValueError(
+            f"The model of the preset {str(directory)!r} cannot be made from its {CONFIG}: {error}\n"
+            "Only classes of Keras and of keras_sae are made, and those that you registered with "
+            "`keras.saving.register_keras_serializable` before loading."
+        ) from error
+    if load_weights:
+        _check_weights(model, directory / WEIGHTS)
+        model.load_weights(directory / WEIGHTS)
+    return model
+
+
+def _state(directory):
+    """What changes with any file of a preset: its metadata, which holds their SHA-256."""
+    try:
+        return (directory / METADATA).read_bytes()
+    except OSError:
+        return None
+
+
+def load_reference(preset):
+    """The stored examples of a preset: a dictionary of `inputs`, `codes` and `reconstructions`, or None."""
+    directory = find(preset)
+    if REFERENCE not in read_metadata(directory)["files"]:
+        return None
+    try:
+        with np.load(directory / REFERENCE, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{str(directory / REFERENCE)!r} is not an archive of arrays: {error}") from error
+
+
+def _description(model):
+    """What the metadata says of any model."""
+    backend = keras.backend.backend()
+    return {
+        "class_name": type(model).__name__,
+        "parameters": int(sum(np.prod(weight.shape, dtype=int) for weight in model.trainable_weights)),
+        "input_shape": list(model.encoder.inputs[0].shape[1:]),
+        "code_shape": list(model.encoder.outputs[0].shape[1:]),
+        "packages": {
+            "keras_sae": __version__,
+            "keras": keras.version(),
+            "numpy": np.__version__,
+            backend: importlib.import_module(backend).__version__,
+        },
+    }
+
+
+def _save_weights(model, path):
+    # The optimizer's state belongs to a training run, not to a preset.
+    optimizer, model.optimizer = getattr(model, "optimizer", None), None
+    try:
+        model.save_weights(path)
+    finally:
+        model.optimizer = optimizer
+
+
+def _check_weights(model, path):
+    """Refuses weights of another model. Keras looks for what the model has, and ignores whatever else a file holds."""
+    stored = _arrays(path)
+    if sorted(stored.values()) == sorted(tuple(weight.shape) for weight in model.weights):
+        return
+    # Some layers store an array twice, or more than their weights: then the file is compared with one of this very model.
+    with tempfile.TemporaryDirectory() as directory:
+        _save_weights(model, Path(directory) / WEIGHTS)
+        own = _arrays(Path(directory) / WEIGHTS)
+    for has, lacks, which in ((own, stored, "lacks"), (stored, own, "also holds")):
+        differing = [f"{name} of shape {shape}" for name, shape in has.items() if lacks.get(name) != shape]
+        if differing:
+            raise ValueError(
+                f"The weights in {str(path)!r} are those of another model than its {CONFIG} describes: the file {which} "
+                f"{', '.join(differing[:3])}. Use the {CONFIG} and the {WEIGHTS} that were saved together."
+            )
+
+
+def _arrays(path):
+    """Names and shapes of the arrays in a file of weights."""
+    shapes = {}
+    try:
+        with h5py.File(path) as file:
+            file.visititems(lambda name, item: shapes.update({name: item.shape} if isinstance(item, h5py.Dataset) else {}))
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{str(path)!r} is not a file of weights: {error}") from error
+    return shapes
+
+
+def _as_numpy(tensor):
+    return keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))

@@ -1,0 +1,194 @@
+import dataclasses
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+
+from keras_sae import evaluation, presets
+from keras_sae.datasets import OnDisk, load_arrays, load_training
+from keras_sae.models import SparseAutoencoder
+from keras_sae.training import _state
+from keras_sae.training._card import PICTURE, render
+from keras_sae.training._pictures import features_picture
+from keras_sae.training._recipe import OF_THE_CARD, from_data, load_recipe, recipe_names
+from keras_sae.training._run import BEST, CHECKPOINT, read_run
+from keras_sae.training._train import finish, in_training
+
+PRESET = "preset"
+_OF_TRAINING = ("hardware", "seconds")
+
+
+def publish(output, data_dir=None, report=None, cache=None):
+    """Makes a preset of a finished run: measures the model, and writes weights, metadata and card to `output/preset`.
+
+    Args:
+        output: Directory of a run of `train`.
+        data_dir: Folder of the TFDS data.
+        report: Called with a sentence before each step that takes long, such as `print`.
+        cache: Dictionary in which data, and figures that depend on these alone, are kept for the next preset.
+
+    Returns:
+        `pathlib.Path` of the preset.
+    """
+    output = Path(output)
+    run = read_run(output)
+    recipe = from_data(run["recipe"])
+    data = read_data(recipe, data_dir, cache)
+    model = trained_model(output, recipe, data[0][0].shape[1:])
+    metrics = measure(model, recipe, data, report=report, cache=cache)
+    of_training = {"hardware": _hardware(), "seconds": round(run["seconds"])}
+    return _save(model, output / PRESET, recipe, data, metrics, of_training)
+
+
+def update_preset(preset, data_dir=None, suites=None, report=None, cache=None):
+    """Measures a published preset anew, and writes metadata and card anew; the weights stay as they are.
+
+    For when what a card says has changed: a recipe's suites, published figures, use or notes. Where the package ships a recipe
+    of the preset's name, that one counts; whatever else the recipe says must be as it was trained.
+
+    Args:
+        preset: Name or directory of a preset that `publish` made.
+        data_dir, report, cache: As in `evaluate_preset`.
+        suites: Names of the suites to measure; figures of the others are kept, as far as the recipe still has them. By
+            default all.
+
+    Returns:
+        `pathlib.Path` of the preset.
+
+    Raises:
+        ValueError: The recipe has changed in what is trained, or the preset records none.
+    """
+    directory = presets.find(preset)
+    metadata = recorded(preset)
+    recipe = _recipe_now(metadata)
+    data = read_data(recipe, data_dir, cache)
+    model = SparseAutoencoder.from_preset(preset)
+    measured = measure(model, recipe, data, suites, report, cache)
+    kept = {name: figures for name, figures in metadata["metrics"].items() if name in recipe.suites()}
+    metrics = {name: {**kept, **measured}[name] for name in recipe.suites() if name in {**kept, **measured}}
+    return _save(model, directory, recipe, data, metrics, {key: metadata[key] for key in _OF_TRAINING if key in metadata})
+
+
+def measure(model, recipe, data, suites=None, report=None, cache=None):
+    """The figures of a recipe's suites, or of those of them that are named."""
+    chosen = recipe.suites()
+    if suites is not None:
+        missing = [name for name in suites if name not in chosen]
+        if missing:
+            raise ValueError(f"The recipe {recipe.name!r} has no suite {missing[0]!r}. It has {', '.join(chosen)}.")
+        chosen = {name: options for name, options in chosen.items() if name in suites}
+    train, test = data
+    # The models of single classes are trained as the recipe's, but for how long and perhaps the optimizer.
+    optimizer = chosen.get("anomaly", {}).pop("optimizer", recipe.optimizer)
+    anew = dataclasses.replace(recipe, optimizer=optimizer)
+
+    def build():
+        return anew.build(train[0].shape[1:])
+
+    return evaluation.evaluate(model, train, test, chosen, build=build, report=report, cache=cache)
+
+
+def suites_of(preset, as_now=False):
+    """Names of the suites of a preset's card, or of those that its recipe names now."""
+    metadata = recorded(preset)
+    return list(_recipe_now(metadata).suites() if as_now else metadata["metrics"])
+
+
+def recorded(preset):
+    """The metadata of a preset that records a recipe and figures."""
+    metadata = presets.read_metadata(presets.find(preset))
+    if "metrics" not in metadata or "recipe" not in metadata:
+        raise ValueError(f"The preset {str(preset)!r} records no recipe and no figures to compare with.")
+    return metadata
+
+
+def _recipe_now(metadata):
+    recipe = from_data(metadata["recipe"])
+    if recipe.name not in recipe_names():
+        return recipe
+    now = load_recipe(recipe.name)
+    one, other = recipe.as_data(), now.as_data()
+    changed = [key for key in sorted({*one, *other} - OF_THE_CARD) if one.get(key) != other.get(key)]
+    if changed:
+        raise ValueError(
+            f"The preset {recipe.name!r} was trained by another recipe: {', '.join(changed)} differ from the one of that name. "
+            "Train it again."
+        )
+    return now
+
+
+def _save(model, directory, recipe, data, metrics, of_training):
+    (train_x, _), (test_x, _) = data
+    picture = features_picture(model, evaluation.as_input(test_x[:1000]))
+    metadata = {
+        "name": recipe.name,
+        "title": recipe.title,
+        "recipe": recipe.as_data(),
+        "data": {
+            **recipe.data,
+            "licence": recipe.data.get("licence", "not stated"),
+            "train_examples": len(train_x),
+            "test_examples": len(test_x),
+            "train_sha256": checksum(*data[0]),
+            "test_sha256": checksum(*data[1]),
+        },
+        "metrics": metrics,
+        "has_picture": picture is not None,
+        **of_training,
+    }
+    presets.save(
+        model,
+        directory,
+        metadata=metadata,
+        examples=evaluation.as_input(test_x[:8]),
+        card=render,
+        files={PICTURE: picture} if picture else None,
+    )
+    return directory
+
+
+def trained_model(output, recipe, input_shape):
+    """The model of a finished run: of its last epoch, or of the best, where the recipe keeps that."""
+    progress, arrays = _state.read(output / CHECKPOINT)
+    model = recipe.build(input_shape)
+    phases = recipe.phases(model)
+    level, epochs = phases[progress["phase"]]
+    if progress["phase"] + 1 < len(phases) or not (progress["epoch"] >= epochs or progress["stopped_early"]):
+        of_phase = f" of {level}" if level else ""
+        raise ValueError(
+            f"The run in {str(output)!r} has done {progress['epoch']} of {epochs} epochs{of_phase}. Finish it by `--resume`."
+        )
+    if recipe.best(level):
+        _, arrays = _state.read(output / BEST)
+    with in_training(recipe, model, level) as trained:
+        _state.restore(arrays, model, trained)
+        finish(trained)
+    return model
+
+
+def read_data(recipe, data_dir=None, cache=None):
+    """The training and test pairs `(images, labels)` of a recipe, from `cache` if they are there."""
+    kept = {} if cache is None else cache
+    pairs = []
+    for split, read in (("train", load_training), ("test", load_arrays)):
+        key = ("arrays", recipe.data["name"], recipe.data[split], data_dir)
+        if key not in kept:
+            kept[key] = read(recipe.data["name"], recipe.data[split], data_dir)
+        pairs.append(kept[key])
+    return tuple(pairs)
+
+
+def checksum(images, labels):
+    """SHA-256 of the pixels and labels, in order; of the pixels alone where there are no labels."""
+    digest = hashlib.sha256()
+    for array, dtype in ((images, images.dtype), (labels, "<i8")):
+        for part in array.parts() if isinstance(array, OnDisk) else [] if array is None else [array]:
+            digest.update(np.ascontiguousarray(part, dtype=dtype))
+    return digest.hexdigest()
+
+
+def _hardware():
+    kinds = {"AMD64": "x86_64"}
+    return f"{os.cpu_count()} CPU cores ({kinds.get(platform.machine(), platform.machine())})"

@@ -1,0 +1,246 @@
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_sae.callbacks import DeadUnitMonitor, KSchedule, PenaltySchedule
+from keras_sae.evaluation import ACTIVE_ABOVE, SUITES, as_input, reader
+from keras_sae.layers import FISTA, LISTA
+from keras_sae.metrics import L0, DeadUnits
+from keras_sae.models import StackedAutoencoder
+from keras_sae.training._objects import make, near
+from keras_sae.training._sections import SECTIONS, check_sections
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+# What may change after training: what the card says and measures.
+OF_THE_CARD = {"title", "use", "notes", "published", "source", *SUITES}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a checkpoint is made, as data: a TOML file in `keras_sae/recipes`, or of one's own.
+
+    Attributes:
+        name: Stem of the file, `<data set>_<architecture>_<mechanism>`; also the name of the preset.
+        title: What it is, in a line.
+        source: The publication that it follows.
+        data: `name` of the data set, `train` and `test` splits, `licence`; and, where something is chosen by it, a
+            `validation` split.
+        model: `class` and arguments of a model of `keras_sae.models`, less `input_shape`, which the data gives.
+        optimizer: `class` and arguments of a Keras optimizer, gradient clipping and learning-rate schedules among them; and
+            `exclude_from_weight_decay`, a list of names such as "bias".
+        loss: Name of a Keras loss.
+        epochs, batch_size, seed: Integers. The batch is the global one. The seed fixes initial weights and order of the data.
+        pretrain: `epochs` (an integer, or a list of one for each level) of layer-wise training before the whole is trained,
+            of a StackedAutoencoder, and its `optimizer`, by default the same. `epochs` of the recipe may then be 0.
+        k_schedule: `start` and `epochs`: `k` falls from `start` to the layer's own over that many epochs.
+        penalty_schedule: `start`, `epochs` and perhaps `penalty`, as in `keras_sae.callbacks.PenaltySchedule`.
+        dead_units: Arguments of `keras_sae.callbacks.DeadUnitMonitor`, and how many training `images` it encodes (2000).
+        early_stopping: Arguments of `keras.callbacks.EarlyStopping` (`keep_best` is what restores the best weights). By
+            default it watches the reconstruction loss, of `data.validation` where there is one.
+        keep_best: Whether the preset is made of the epoch with the lowest reconstruction loss on `data.validation`.
+        probe, finetune, anomaly, denoise, features: Each a suite of `keras_sae.evaluation.SUITES` and its options. A suite
+            without a section is left out, but for `features`, which every card has. `anomaly` may have an `optimizer` of its
+            own.
+        published: List of published figures to stand beside the measured ones: `what`, `value`, `source`, and perhaps
+            `metric`, the path of the measured figure, such as "probe.error" or "probe.raw_pixels.error".
+        use: What the model is good for, for the card.
+        notes: Limits that the card should state.
+    """
+
+    name: str
+    title: str
+    data: dict
+    model: dict
+    optimizer: dict
+    epochs: int
+    batch_size: int
+    seed: int
+    source: str = ""
+    loss: str = "mse"
+    pretrain: dict | None = None
+    k_schedule: dict | None = None
+    penalty_schedule: dict | None = None
+    dead_units: dict | None = None
+    early_stopping: dict | None = None
+    keep_best: bool | None = None
+    probe: dict | None = None
+    finetune: dict | None = None
+    anomaly: dict | None = None
+    denoise: dict | None = None
+    features: dict | None = None
+    published: list = dataclasses.field(default_factory=list)
+    use: str = ""
+    notes: str = ""
+
+    def __post_init__(self):
+        check_sections(self)
+
+    def suites(self):
+        """The suites that the card has: a dictionary from their names to their options."""
+        sections = {name: getattr(self, name) for name in SUITES}
+        return {name: dict(section or {}) for name, section in sections.items() if section is not None or name == "features"}
+
+    def encodings(self):
+        """The encodings that its suites read, see `keras_sae.evaluation._readout`."""
+        tuned = (self.finetune or {}).get("encoding")
+        return [*(self.probe or {}).get("encodings", []), *([tuned] if tuned else [])]
+
+    def as_data(self):
+        """The recipe as a dictionary of plain values, without what was not set."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if value not in (None, "", [])}
+
+    def build(self, input_shape):
+        """The model, its weights at their start, compiled as it is trained.
+
+        Args:
+            input_shape: Shape of one input.
+        """
+        keras.utils.set_random_seed(self.seed)
+        model = make("model", {**self.model, "input_shape": tuple(input_shape), "name": self.name})
+        if self.pretrain and not isinstance(model, StackedAutoencoder):
+            raise ValueError(f"`pretrain` trains the levels of a StackedAutoencoder. Received: a {type(model).__name__}.")
+        for encoding in self.encodings():
+            reader(model, **encoding)  # rather a word now than after the training
+        model.compile(**self.compile_arguments(model))
+        return model
+
+    def compile_arguments(self, model, level=None):
+        """What `compile` takes for the whole model, or for a level of it: optimizer, loss, and metrics of the code."""
+        description = dict((level and self.pretrain.get("optimizer")) or self.optimizer)
+        excluded = description.pop("exclude_from_weight_decay", [])
+        optimizer = make("optimizer", description)
+        if excluded:
+            optimizer.exclude_from_weight_decay(var_names=list(excluded))
+        threshold = 0.0 if _has_exact_zeros(model) else ACTIVE_ABOVE
+        metrics = [L0(threshold)]
+        if not self.dead_units:
+            metrics.append(DeadUnits(threshold=threshold))
+        return {"optimizer": optimizer, "loss": self.loss, "metrics": metrics}
+
+    def check(self):
+        """Builds what the recipe describes, on images of a made-up size, and raises ValueError where that cannot be done."""
+        images = np.zeros((self.batch_size, 32, 32, 1), "uint8")
+        model = self.build(images.shape[1:])
+        for level, _ in self.phases(model):
+            self.compile_arguments(model, level)
+            self.callbacks(images, 1, level)
+
+    def phases(self, model):
+        """What is trained one after the other: pairs of the name of a level, or None for the whole model, and epochs."""
+        phases = []
+        if self.pretrain:
+            levels = model.levels
+            epochs = self.pretrain["epochs"]
+            epochs = epochs if isinstance(epochs, list) else [epochs] * len(levels)
+            if len(epochs) != len(levels):
+                raise ValueError(
+                    f"`pretrain.epochs` is one number, or a list of one for each of {len(levels)} levels. Received: {epochs}."
+                )
+            phases = list(zip(levels, epochs, strict=True))
+        return [*phases, (None, self.epochs)] if self.epochs else phases
+
+    def best(self, level):
+        """The logged value whose lowest epoch is kept, or None."""
+        return "val_reconstruction_loss" if self.keep_best and level is None else None
+
+    def callbacks(self, images, steps_per_epoch, level=None):
+        """The callbacks that are part of the recipe.
+
+        Args:
+            images: The training images as stored.
+            steps_per_epoch: Integer.
+            level: The level in training, or None for the whole model.
+        """
+        made = []
+        if self.k_schedule:
+            made.append(KSchedule(self.k_schedule["start"], steps=self.k_schedule["epochs"] * steps_per_epoch))
+        if self.penalty_schedule:
+            penalty, start = self.penalty_schedule.get("penalty"), self.penalty_schedule["start"]
+            made.append(PenaltySchedule(start, steps=self.penalty_schedule["epochs"] * steps_per_epoch, penalty=penalty))
+        if level is not None:
+            return made
+        if self.dead_units:
+            arguments = dict(self.dead_units)
+            made.append(DeadUnitMonitor(as_input(images[: arguments.pop("images", 2000)]), **arguments))
+        if self.early_stopping:
+            watched = "val_reconstruction_loss" if "validation" in self.data else "reconstruction_loss"
+            made.append(keras.callbacks.EarlyStopping(**{"monitor": watched, "mode": "min", **self.early_stopping}))
+        return made
+
+
+def _has_exact_zeros(model):
+    """Whether silent units of the code are exactly zero."""
+    for layer in reversed(model.encoder.layers):
+        if hasattr(layer, "default_activation") or isinstance(layer, FISTA | LISTA):
+            return True
+        if hasattr(layer, "activation"):
+            return getattr(layer.activation, "__name__", "") == "relu"
+    return False
+
+
+def recipe_names():
+    """Names of the recipes that the package ships, sorted."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load_recipe(recipe, overrides=()):
+    """Loads a recipe.
+
+    Args:
+        recipe: A name from `recipe_names()`, or the path of a TOML file.
+        overrides: Strings `key=value`, such as `"epochs=3"` or `"optimizer.learning_rate=0.1"`. Values are read as TOML,
+            or else as text. A section that the recipe lacks is made.
+
+    Raises:
+        ValueError: The recipe, a key or a class in it is unknown, with names that look alike.
+    """
+    path = RECIPES / f"{recipe}.toml" if recipe in recipe_names() else Path(recipe)
+    if not path.is_file():
+        raise ValueError(f"There is no recipe {str(recipe)!r}, and no file of that path. {near(recipe, recipe_names())}")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"The recipe {str(path)!r} is not valid TOML: {error}.") from error
+    content["name"] = path.stem
+    for override in overrides:
+        _override(content, override)
+    return from_data(content)
+
+
+def from_data(content):
+    """Makes a recipe from a dictionary, such as the `recipe` of a preset's metadata."""
+    fields = {field.name: field for field in dataclasses.fields(Recipe)}
+    for key in content:
+        if key not in fields:
+            raise ValueError(f"A recipe has no key {key!r}. {near(key, fields)}")
+    missing = [name for name, field in fields.items() if _required(field) and name not in content]
+    if missing:
+        raise ValueError(f"The recipe lacks {', '.join(missing)}.")
+    return Recipe(**json.loads(json.dumps(content)))
+
+
+def _required(field):
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _override(content, override):
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise ValueError(f"An override is written key=value, as in epochs=3. Received: {override!r}.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = {"True": True, "False": False}.get(text.strip(), text)
+    *sections, key = path.strip().split(".")
+    if sections and sections[0] in SECTIONS:
+        content.setdefault(sections[0], {})
+    for section in sections:
+        if not isinstance(content.get(section), dict):
+            known = [name for name in {*content, *SECTIONS} if name in SECTIONS or isinstance(content[name], dict)]
+            raise ValueError(f"The recipe has no section {section!r} to set {path!r} in. {near(section, known)}")
+        content = content[section]
+    content[key] = value

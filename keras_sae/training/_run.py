@@ -1,0 +1,169 @@
+import json
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_sae.training import _state
+from keras_sae.training._recipe import OF_THE_CARD
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks; there, two processes in one directory are not noticed
+    fcntl = None
+
+RUN = "run.json"
+CHECKPOINT = "checkpoint.npz"
+BEST = "best.npz"
+# What may change between the parts of a run: its length, and what only the card and the measurements read.
+_FREE = {"epochs", *OF_THE_CARD}
+_START = {"phase": 0, "epoch": 0, "step": 0, "seconds": 0.0, "callbacks": {}, "best": None, "stopped_early": False}
+
+
+class Run:
+    """The directory of a run, and where the run stands. Of several workers the chief alone reads and writes.
+
+    Args:
+        output: The directory.
+        recipe: The recipe.
+        resume: Whether to go on with what is there.
+        workers: `keras_sae.distributed.Workers`, or None.
+
+    Attributes:
+        progress: Dictionary: `phase`, `epoch` and `step` to go on with, `seconds` so far, `callbacks` (their states), `best`
+            (the lowest of what `keep_best` watches), `stopped_early`.
+        arrays: The values of all variables at that point, or None at the start.
+
+    Raises:
+        FileExistsError: There is a run already, and `resume` was not asked for.
+        ValueError: The run there is of another recipe or precision.
+        OSError: The directory cannot be written, or another process is at work in it.
+    """
+
+    def __init__(self, output, recipe, resume, workers=None):
+        self.output = Path(output)
+        self.workers = workers
+        self.is_chief = workers is None or workers.is_chief
+        self.progress = dict(_START)
+        self.arrays = None
+        self._lock = None
+        if self.is_chief:
+            self._open(recipe, resume)
+        if workers:
+            self.progress = _of_chief(self.progress, workers)
+
+    def _open(self, recipe, resume):
+        checkpoint = self.output / CHECKPOINT
+        if checkpoint.exists() and not resume:
+            raise FileExistsError(
+                f"{str(self.output)!r} holds a run already. Go on with it by `--resume` (resume=True), or choose another "
+                "output."
+            )
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.output / ".lock").open("w")
+        except OSError as error:
+            raise OSError(f"The run cannot be written to {str(self.output)!r}: {error}. Choose another output.") from error
+        self._claim()
+        record = {"recipe": recipe.as_data(), "precision": [keras.config.floatx(), keras.config.dtype_policy().name]}
+        path = self.output / RUN
+        if checkpoint.exists():
+            _refuse_another(_read_record(path), record, self.output)
+            self.progress, self.arrays = _state.read(checkpoint)
+        write_text(path, json.dumps(record, indent=2) + "\n")
+
+    def _claim(self):
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BlockingIOError(
+                f"Another process is training in {str(self.output)!r}. Wait for it, or choose another."
+            ) from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self._lock:
+            self._lock.close()
+
+    def restore(self, model, trained):
+        """Brings a freshly built model to where the run stands, on every worker."""
+        arrays = self.arrays
+        if self.workers:
+            own = _state.snapshot(model, trained)  # by all of them: sums over replicas are read together
+            arrays = self.workers.of_chief(arrays if self.is_chief else own)
+        _state.restore(arrays, model, trained)
+        self.arrays = None
+
+    def arrays_at(self, phase):
+        """Whether the saved state is one of this phase."""
+        return self.progress["phase"] == phase and (self.progress["epoch"] > 0 or self.progress["step"] > 0)
+
+    def next_phase(self, there_is_one):
+        """Moves on, if there is where to."""
+        if there_is_one:
+            self.progress.update({**_START, "phase": self.progress["phase"] + 1, "seconds": self.progress["seconds"]})
+
+    def save(self, arrays, name=CHECKPOINT):
+        """Writes the state of training. The last good one stays where writing fails."""
+        if self.is_chief:
+            try:
+                _state.write(self.output / name, self.progress, arrays)
+            except OSError as error:
+                raise OSError(
+                    f"The state of training could not be written to {str(self.output)!r}: {error}. The last one written is "
+                    "whole: make room, and go on by `--resume`."
+                ) from error
+
+
+def read_run(output):
+    """What is known of the run in `output`: its `recipe` as data, its `precision`, and its progress (see `Run`)."""
+    output = Path(output)
+    if not (output / RUN).is_file() or not (output / CHECKPOINT).is_file():
+        raise FileNotFoundError(f"{str(output)!r} holds no run that has saved its state yet.")
+    return {**_read_record(output / RUN), **_state.read_progress(output / CHECKPOINT)}
+
+
+def _read_record(path):
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} cannot be read ({error}), so it is not known what recipe the state beside it is of. Put a copy "
+            "of it back, or start anew in another output."
+        ) from error
+
+
+def write_text(path, text):
+    """Writes a small file beside its place, and moves it there."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _refuse_another(earlier, now, output):
+    recipes = earlier["recipe"], now["recipe"]
+    keys = sorted({*recipes[0], *recipes[1]} - _FREE)
+    changed = [key for key in keys if recipes[0].get(key) != recipes[1].get(key)]
+    if earlier["precision"] != now["precision"]:
+        changed.append("precision")
+    if changed:
+        raise ValueError(
+            f"The run in {str(output)!r} was made with another recipe: {', '.join(changed)} differ. Only `epochs` may change "
+            "when a run is resumed. Choose another output for a new run."
+        )
+
+
+def _of_chief(progress, workers):
+    """The chief's progress, on every worker: its JSON travels as numbers."""
+    text = np.frombuffer(json.dumps(progress).encode(), "uint8").astype("int64")
+    (size,) = workers.of_chief([np.int64(len(text))])
+    (text,) = workers.of_chief([text if workers.is_chief else np.zeros(size, "int64")])
+    return json.loads(text.astype("uint8").tobytes())

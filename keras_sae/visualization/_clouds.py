@@ -1,0 +1,36 @@
+import numpy as np
+
+from keras_sae.visualization._figure import new_figure
+
+
+def plot_clouds(clouds, position, figure=None):
+    """Draws clouds of points in space side by side, on the same axes, the same points in the same colours.
+
+    Args:
+        clouds: Dictionary from titles to arrays of shape `(n, 3)`: data, and reconstructions of them.
+        position: Array of shape `(n,)`, which colours the points: a place on the surface that they lie on.
+        figure: A matplotlib figure or subfigure to draw in. A new one by default.
+
+    Returns:
+        The figure.
+    """
+    position = np.asarray(position)
+    clouds = {title: np.asarray(points) for title, points in clouds.items()}
+    for title, points in clouds.items():
+        if points.shape != (len(position), 3):
+            raise ValueError(
+                "Clouds are arrays of as many points in space as `position` has numbers. Received: "
+                f"{title!r} of shape {points.shape}, and position of shape {position.shape}."
+            )
+    figure = figure or new_figure(3.2 * len(clouds), 3.4)
+    drawn = np.concatenate(list(clouds.values()))
+    low, high = drawn.min(axis=0), drawn.max(axis=0)
+    for place, (title, points) in enumerate(clouds.items(), start=1):
+        axis = figure.add_subplot(1, len(clouds), place, projection="3d")
+        axis.scatter(*points.T, c=position, cmap="turbo", s=7, linewidths=0)
+        axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
+        axis.set_box_aspect(high - low, zoom=1.1)
+        axis.set_axis_off()
+        axis.view_init(elev=12, azim=-65)
+        axis.set_title(title, fontsize=10, y=0.98)
+    return figure

@@ -1,0 +1,131 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_sae.distributed._workers import check_cluster, make_strategy
+from keras_sae.metrics import L0
+from keras_sae.models import DenseAutoencoder
+from keras_sae.regularizers import ActivityKL
+
+tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
+
+
+@tensorflow_only
+def test_two_processes_train_evaluate_and_predict_as_one_device_does(root):
+    # Also two replicas in one process; an uneven last batch, and a batch that does not divide by two.
+    command = [sys.executable, root / "benchmarks" / "replicas.py", "mechanisms", "--epochs", "2", "--precision", "float64"]
+    completed = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert completed.returncode == 0, completed.stdout + completed.stderr[-3000:]
+    rows = [line.split() for line in completed.stdout.splitlines() if line.startswith("float64")]
+    assert len(rows) == 4 * 3  # mechanisms, roles
+    assert all(float(figure) < 1e-9 for row in rows for figure in row[-4:])
+
+
+@tensorflow_only
+@pytest.mark.parametrize("samples", [33, 9])  # in batches of 8 the last has one sample, and one of two replicas none
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_shares_of_a_batch_that_differ_in_size_count_by_their_samples(samples, steps_per_execution, two_replicas):
+    x = np.random.default_rng(0).uniform(size=(samples, 6)).astype("float32")
+    weights = np.linspace(0.5, 2, samples).astype("float32")
+    results = []
+    for strategy in (None, two_replicas):
+        keras.utils.set_random_seed(0)
+        with strategy.scope() if strategy else keras.name_scope("alone"):
+            model = DenseAutoencoder(6, 4, [ActivityKL(0.2, 0.1), keras.regularizers.L1(0.01)], activation="sigmoid")
+            model.compile(keras.optimizers.SGD(0.5), "mse", steps_per_execution=steps_per_execution)
+        history = model.fit(x, sample_weight=weights, batch_size=8, epochs=3, shuffle=False, verbose=0).history
+        results.append([*model.get_weights(), *history.values(), model.predict(x, batch_size=5, verbose=0)])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
+
+
+@tensorflow_only
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_a_data_set_of_unknown_size_ends_as_on_one_device(steps_per_execution, two_replicas):
+    import tensorflow as tf
+
+    x = np.random.default_rng(0).uniform(size=(29, 6)).astype("float32")
+    results = []
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model = DenseAutoencoder(6, 4)
+            model.compile(keras.optimizers.Adam(0.01, epsilon=1e-3), "mse", steps_per_execution=steps_per_execution)
+        dataset = tf.data.Dataset.from_tensor_slices(x).filter(lambda row: True).map(lambda row: (row,)).batch(10)
+        history = model.fit(dataset, epochs=3, verbose=0).history
+        results.append([*model.get_weights(), *history.values()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
+
+
+@tensorflow_only
+def test_a_first_batch_may_be_uneven(two_replicas):
+    x = np.random.default_rng(0).uniform(size=(7, 6)).astype("float32")
+    with two_replicas.scope():
+        model = DenseAutoencoder(6, 4)
+        model.compile("sgd", "mse")
+    model.fit(x, batch_size=7, verbose=0)
+    error = np.mean((model.predict(x, verbose=0) - x) ** 2)
+    assert model.evaluate(x, batch_size=7, return_dict=True, verbose=0)["loss"] == pytest.approx(error, rel=1e-5)
+
+
+@tensorflow_only
+def test_workers_are_refused_metrics_made_outside_of_their_scope(two_replicas, monkeypatch):
+    outside = [keras.metrics.MeanSquaredError(), L0()]
+    with two_replicas.scope():
+        model = DenseAutoencoder(6, 4)
+        inside = [keras.metrics.MeanSquaredError(), L0(), "mae"]
+    model.compile("sgd", "mse", metrics=outside)  # in one process both replicas reach them
+    monkeypatch.setattr(type(model), "_workers", lambda self: True)
+    model.compile("sgd", "mse", metrics=inside)
+    for metric in outside:
+        with pytest.raises(ValueError, match=f"'{metric.name}' was made outside of the strategy's scope"):
+            model.compile("sgd", "mse", metrics=["mae", metric])
+
+
+@tensorflow_only
+def test_parameter_servers_are_refused_with_the_reason(monkeypatch):
+    import tensorflow as tf
+
+    with pytest.raises(ValueError, match="no global batch"):
+        make_strategy("parameter-server")
+    strategy = object.__new__(tf.distribute.ParameterServerStrategy)
+    monkeypatch.setattr(tf.distribute, "get_strategy", lambda: strategy)
+    with pytest.raises(ValueError, match="ParameterServerStrategy is not supported"):
+        DenseAutoencoder(6, 4)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (None, "is not set"),
+        ("", "is not set"),
+        ("{", "not valid JSON"),
+        ("[]", "lacks something"),
+        ('{"cluster": {"worker": ["a:1"]}}', "'task'"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker"}}', "'index'"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "counts from 0"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": "0"}}', "counts from 0"),
+        ('{"cluster": {"worker": ["a"]}, "task": {"type": "worker", "index": 0}}', "host:port"),
+        ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}', "workers"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}', "'chief'"),
+    ],
+)
+def test_a_malformed_cluster_is_refused_with_an_example(config, message, monkeypatch):
+    with pytest.raises(ValueError, match=message) as refused:
+        check_cluster(config)
+    assert '"cluster": {"worker": ["host-a:2222"' in str(refused.value)
+
+
+def test_clusters_with_and_without_a_chief_are_taken():
+    check_cluster('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}')
+    check_cluster('{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief", "index": 0}}')
+
+
+def test_strategies_go_by_name():
+    assert make_strategy("default") is None
+    with pytest.raises(ValueError, match="mirrored"):
+        make_strategy("mirored")
