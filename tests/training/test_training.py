@@ -2,12 +2,10 @@ import csv
 import dataclasses
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-import tomllib
 import types
 
 import keras
@@ -16,70 +14,21 @@ import pytest
 
 from keras_sae import datasets, presets
 from keras_sae.datasets import batches, load_arrays
-from keras_sae.evaluation import SUITES
-from keras_sae.models import SparseAutoencoder
 from keras_sae.training import (
     Stopped,
-    _card,
     _state,
     evaluate_preset,
     load_recipe,
     publish,
     read_run,
     recipe_names,
-    suites_of,
     train,
-    update_preset,
 )
-from keras_sae.training._card import render
 from keras_sae.training._checkpoint import Checkpoint
 from keras_sae.training._publish import checksum, trained_model
-from keras_sae.training._recipe import from_data
 from keras_sae.training._run import Run
 
-RECIPE = """
-title = "A small recipe"
-epochs = 4
-batch_size = 64
-seed = 3
-
-[data]
-name = "fashion_mnist_sample"
-train = "train[:300]"
-test = "test[:200]"
-licence = "MIT"
-
-[model]
-class = "DenseAutoencoder"
-code_units = 30
-tied = true
-sparsity = [{ class = "KSparse", k = 4, alpha = 2 }, { class = "L1", l1 = 0.001 }]
-kernel_initializer = { class = "RandomNormal", stddev = 0.05 }
-
-[k_schedule]
-start = 12
-epochs = 2
-
-[optimizer]
-class = "SGD"
-momentum = 0.9
-learning_rate = { class = "ExponentialDecay", initial_learning_rate = 0.5, decay_steps = 5, decay_rate = 0.9 }
-
-[probe]
-validation = 100
-C = [0.1, 1.0]
-few_labels = [20]
-"""
-
-
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it is about TensorFlow")
-
-
-@pytest.fixture
-def recipe_file(tmp_path):
-    path = tmp_path / "small_dense_ksparse.toml"
-    path.write_text(RECIPE)
-    return path
 
 
 def weights(model):
@@ -324,7 +273,7 @@ def test_a_step_of_several_leaves_the_order_as_it_is(recipe_file, tmp_path):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-7)
 
 
-def test_levels_are_pretrained_one_after_the_other_and_resumed(tmp_path):
+def test_levels_are_pretrained_one_after_the_other_and_resumed(recipe_file, tmp_path):
     path = tmp_path / "small_stacked_kl.toml"
     stack = """
 [model]
@@ -336,7 +285,8 @@ sparsity = { class = "ActivityKL", target = 0.2 }
 epochs = [3, 2]
 optimizer = { class = "Adam" }
 """
-    before, rest = RECIPE.split("[model]")[0], RECIPE[RECIPE.index("[optimizer]") :]
+    text = recipe_file.read_text()
+    before, rest = text.split("[model]")[0], text[text.index("[optimizer]") :]
     path.write_text(before + stack + rest)
     recipe = load_recipe(path, ["epochs=0"])
     model = train(recipe, tmp_path / "run", verbose=0)
@@ -494,59 +444,7 @@ def test_a_loss_that_is_not_finite_ends_a_run_and_keeps_the_last_good_state(reci
     assert checkpoint.read_bytes() == before
 
 
-def test_an_unfinished_run_is_not_published(recipe_file, tmp_path):
-    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
-    record = json.loads((tmp_path / "run" / "run.json").read_text())
-    record["recipe"]["epochs"] = 4
-    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="1 of 4 epochs"):
-        publish(tmp_path / "run")
-
-
-def test_published_presets_load_render_and_measure_as_recorded(recipe_file, tmp_path):
-    recipe = load_recipe(recipe_file)
-    model = train(recipe, tmp_path / "run", verbose=0)
-    directory = publish(tmp_path / "run")
-    again = SparseAutoencoder.from_preset(directory)
-    for one, other in zip(weights(model), weights(again), strict=True):
-        np.testing.assert_array_equal(one, other)
-    metadata = presets.read_metadata(directory)
-    assert metadata["recipe"]["epochs"] == 4
-    assert metadata["metrics"]["features"]["l0"] == 8
-    assert (directory / "README.md").read_text() == render(metadata)
-    rows, equal = evaluate_preset(directory)
-    assert equal
-    assert {row[0].split(".")[0] for row in rows} == set(metadata["metrics"]) == {"probe", "features"}
-    assert {"probe.error", "probe.interval.0", "probe.raw_pixels.labels_20.error"} <= {row[0] for row in rows}
-    assert [row[0] for row in evaluate_preset(directory, suites=["features"])[0] if "probe" in row[0]] == []
-    with pytest.raises(ValueError, match="no figures of 'denoise'"):
-        evaluate_preset(directory, suites=["denoise"])
-
-
-def test_a_figure_that_is_not_the_cards_is_reported(recipe_file, tmp_path):
-    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
-    directory = publish(tmp_path / "run")
-    metadata = presets.read_metadata(directory)
-    metadata["metrics"]["probe"]["error"] += 5
-    presets._manifest.write_metadata(directory, metadata)
-    rows, equal = evaluate_preset(directory)
-    assert not equal
-    assert [row[0] for row in rows if not row[-1]] == ["probe.error"]
-
-
-def test_cards_of_shipped_presets_are_rendered_from_their_metadata():
-    for name in presets.names():
-        directory = presets.find(name)
-        assert (directory / "README.md").read_text(encoding="utf-8") == render(presets.read_metadata(directory))
-
-
-def test_mnist_dense_ksparse_is_within_its_bar():
-    figures = presets.read_metadata(presets.find("mnist_dense_ksparse"))["metrics"]["probe"]
-    assert figures["error"] <= 1.6
-    assert 6.9 <= figures["raw_pixels"]["error"] <= 7.6
-
-
-def test_a_recipe_describes_the_mechanisms_of_several_levels_and_noise(tmp_path):
+def test_a_recipe_describes_the_mechanisms_of_several_levels_and_noise(recipe_file, tmp_path):
     path = tmp_path / "small_deep_ksparse.toml"
     deep = """
 [model]
@@ -556,7 +454,8 @@ code_units = 8
 corruption = { class = "MaskingNoise", rate = 0.2 }
 sparsity = { level_1 = { class = "ActivityKL", target = 0.2 }, code = [{ class = "KSparse", k = 2 }] }
 """
-    before, rest = RECIPE.split("[model]")[0], RECIPE[RECIPE.index("[optimizer]") :]
+    text = recipe_file.read_text()
+    before, rest = text.split("[model]")[0], text[text.index("[optimizer]") :]
     path.write_text(before + deep + rest)
     model = load_recipe(path).build((28, 28, 1))
     assert [(code, type(penalty).__name__) for code, penalty in model.charges] == [("level_1", "ActivityKL")]
@@ -564,89 +463,3 @@ sparsity = { level_1 = { class = "ActivityKL", target = 0.2 }, code = [{ class =
     assert model.encoder.layers[-2].k == 2
     with pytest.raises(ValueError, match="must name its `class`"):
         load_recipe(path, ["model.sparsity={ k = 2 }"]).build((28, 28, 1))
-
-
-ALL_SUITES = [
-    "finetune={epochs=1, head_epochs=1, encoding={layer='encode', rectify=true}}",
-    "anomaly={epochs=1, optimizer={class='Adam'}}",
-    "denoise={noise='gaussian', amount=0.2}",
-    "features={overlap=true}",
-]
-
-
-def test_every_suite_is_measured_told_and_measured_again(recipe_file, tmp_path):
-    published = [
-        {"what": "error", "value": 90.0, "source": "a paper", "metric": "probe.error"},
-        {"what": "AUROC", "value": 99.9, "source": "a paper", "metric": "anomaly.auroc"},
-        {"what": "pixels", "value": 1.0, "source": "a paper", "metric": "probe.raw_pixels.error"},
-        {"what": "another", "value": 2.0, "source": "a paper"},
-    ]
-    recipe = load_recipe(recipe_file, ["epochs=1", *ALL_SUITES])
-    train(dataclasses.replace(recipe, published=published, use="For tests."), tmp_path / "run", verbose=0)
-    directory = publish(tmp_path / "run")
-    metadata = presets.read_metadata(directory)
-    assert list(recipe.suites()) == list(SUITES) == list(_card._SUITES)
-    assert set(metadata["metrics"]) == set(SUITES)
-    text = (directory / "README.md").read_text()
-    assert text == render(metadata)
-    for part in ("## Intended use\n\nFor tests.", "Fine-tuned", "Anomaly detection", "Denoising", "features.png"):
-        assert part in text
-    assert re.search(r"\| error \| 90.00 % \| .* % \| reached \|", text)
-    assert re.search(r"\| AUROC \| 99.90 \| [0-9.]+ \| not reached \|", text)
-    assert re.search(r"\| pixels \| 1.00 % \| .* % \| \| a paper", text)
-    assert "| another | 2.00 % | | | a paper |" in text
-    assert (directory / "features.png").stat().st_size < 150_000
-    assert set(metadata["files"]) >= {"features.png", "README.md"}
-    assert tomllib.loads(text.split("```toml\n")[1].split("```")[0])["model"] == metadata["recipe"]["model"]
-    rows, equal = evaluate_preset(directory)
-    assert equal, [row for row in rows if not row[-1]]
-
-
-def test_a_card_is_written_anew_without_training(recipe_file, tmp_path):
-    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
-    directory = publish(tmp_path / "run")
-    before = presets.read_metadata(directory)
-    other = load_recipe(recipe_file, ["epochs=1", "notes=Beware.", "denoise={amount=0.4}"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["keras_sae.training._publish"], "recipe_names", lambda: [other.name])
-        patch.setattr(sys.modules["keras_sae.training._publish"], "load_recipe", lambda name: other)
-        assert suites_of(directory, as_now=True) == ["probe", "denoise", "features"]
-        assert update_preset(directory, suites=["denoise"]) == directory
-        metadata = presets.read_metadata(directory)
-        other = load_recipe(recipe_file, ["epochs=2"])
-        with pytest.raises(ValueError, match=r"epochs differ.*Train it again"):
-            update_preset(directory)
-    assert metadata["metrics"]["probe"] == before["metrics"]["probe"]
-    assert metadata["metrics"]["denoise"]["psnr"] > 0
-    assert metadata["files"]["model.weights.h5"] == before["files"]["model.weights.h5"]
-    assert (metadata["seconds"], metadata["recipe"]["notes"]) == (before["seconds"], "Beware.")
-    assert (directory / "README.md").read_text() == render(metadata)
-
-
-def test_a_recipe_without_a_probe_runs_none(recipe_file):
-    recipe = dataclasses.replace(load_recipe(recipe_file), probe=None)
-    assert recipe.suites() == {"features": {}}
-    assert "probe" not in recipe.as_data()
-    empty = dataclasses.replace(recipe, probe={})
-    assert from_data(empty.as_data()).suites() == {"probe": {}, "features": {}}
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("probe.encodngs=[]", "'encodings'"),
-        ("probe.encodings=[{lyer='encode'}]", "'layer'"),
-        ("finetune={epoch=3}", "'epochs'"),
-        ("finetune={encoding={keeep=3}}", "'keep'"),
-        ("denoise={noise='masking', ammount=1}", "'amount'"),
-        ("published=[{what='x', value=1.0, source='y', metric='finetune.error'}]", r"no section \[finetune\]"),
-    ],
-)
-def test_suites_are_checked_when_a_recipe_is_read(recipe_file, override, message):
-    with pytest.raises(ValueError, match=message):
-        load_recipe(recipe_file, [override])
-
-
-def test_what_cannot_be_read_is_refused_before_training(recipe_file):
-    with pytest.raises(ValueError, match="at most 30"):
-        load_recipe(recipe_file, ["probe.encodings=[{keep=31}]"]).build((28, 28, 1))

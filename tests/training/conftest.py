@@ -1,0 +1,42 @@
+import pytest
+
+RECIPE = """
+title = "A small recipe"
+epochs = 4
+batch_size = 64
+seed = 3
+
+[data]
+name = "fashion_mnist_sample"
+train = "train[:300]"
+test = "test[:200]"
+licence = "MIT"
+
+[model]
+class = "DenseAutoencoder"
+code_units = 30
+tied = true
+sparsity = [{ class = "KSparse", k = 4, alpha = 2 }, { class = "L1", l1 = 0.001 }]
+kernel_initializer = { class = "RandomNormal", stddev = 0.05 }
+
+[k_schedule]
+start = 12
+epochs = 2
+
+[optimizer]
+class = "SGD"
+momentum = 0.9
+learning_rate = { class = "ExponentialDecay", initial_learning_rate = 0.5, decay_steps = 5, decay_rate = 0.9 }
+
+[probe]
+validation = 100
+C = [0.1, 1.0]
+few_labels = [20]
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    path = tmp_path / "small_dense_ksparse.toml"
+    path.write_text(RECIPE)
+    return path
