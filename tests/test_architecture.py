@@ -1,6 +1,7 @@
 """What holds of the package as a whole: its rooms, its surface, and what importing it costs."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,29 @@ def test_imports_point_down(path):
         if parts[0] != "keras_sae" or len(parts) == 1 or parts[1] in (room, "__version__"):
             continue
         assert row_of(parts[1]) < row_of(room) or (room, parts[1]) in ALLOWED, f"{room} imports {parts[1]}"
+
+
+def imported_modules(path):
+    """The files of the package that a file imports, also inside functions. `from package import x` is `x.py` if it exists."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [(alias.name, None) for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [(node.module, alias.name) for alias in node.names]
+        for module, name in names:
+            root, *parts = module.split(".")
+            if root == "keras_sae":
+                place = PACKAGE.joinpath(*parts)
+                inside = [place / name, (place / name).with_suffix(".py")] if name else []
+                found = next(each for each in (*inside, place, place.with_suffix(".py")) if each.exists())
+                yield found / "__init__.py" if found.is_dir() else found
+
+
+def test_no_modules_import_each_other():
+    imports_of = {path: set(imported_modules(path)) for path in modules()}
+    try:
+        graphlib.TopologicalSorter(imports_of).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail("a circle: " + " <- ".join(path.relative_to(PACKAGE).as_posix() for path in error.args[1]))
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())

@@ -1,8 +1,9 @@
-"""Image data sets as `tf.data`, through TensorFlow Datasets; a small sample that the package ships; natural patches."""
+"""Image data sets as `tf.data` and as arrays: TensorFlow Datasets, files of arrays, a shipped sample, natural patches."""
 
-from keras_sae.datasets._arrays import save_arrays
+from keras_sae.datasets._batches import batches
+from keras_sae.datasets._convert import save_arrays
 from keras_sae.datasets._fashion_mnist_sample import SAMPLE
-from keras_sae.datasets._load import batches, load, load_arrays, load_training
+from keras_sae.datasets._load import load, load_arrays, load_training
 from keras_sae.datasets._on_disk import OnDisk
 from keras_sae.datasets._patches import patches, whiten, zca
 

@@ -1,7 +1,7 @@
-"""Patches of two photographs that ship inside scikit-learn: natural images without a download.
+"""Patches of two photographs that come with scikit-learn: natural images without a download.
 
 `china.jpg` and `flower.jpg` are under the Creative Commons licence CC BY 2.0. scikit-learn's
-`datasets/images/README.txt` attributes both to danielbuechele, and gives as their sources
+`datasets/images/README.txt` attributes both to danielbuechele and names these sources:
 https://www.flickr.com/photos/danielbuechele/6061409035 and https://www.flickr.com/photos/vultilion/6056698931.
 """
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_sae.datasets._arrays import parts
+from keras_sae._checks import check_integer, check_number
+from keras_sae.datasets._splits import parts
 
 LICENCE = (
     "CC BY 2.0: china.jpg and flower.jpg of scikit-learn, by danielbuechele "
@@ -20,26 +21,26 @@ SIZE = 8
 COUNTS = {"train": 20_000, "test": 5_000}
 DATA_SETS = {"patches": {"color": False}, "color_patches": {"color": True}}
 
-# The upper part of each photograph is for training, the lower for testing.
+# Training patches come from the upper part of each photograph, test patches from the rest.
 _TRAIN_SHARE = 0.75
-# Pixels left out along every edge of a part. Whitening takes a picture as periodic, which shows at its edges.
+# Pixels left out along every edge of a part: whitening treats a picture as periodic and distorts its edges.
 _MARGIN = 4
-# Sky and blurred leaves fill more than half of the photographs, and hold no edge to learn.
+# Sky and blurred leaves fill more than half of the photographs and have no edges to learn.
 _LEAST_CONTRAST = 0.2
 
 
 def whiten(pictures, variance=0.1):
-    """Flattens the spectrum of natural pictures, whose amplitude falls as 1/f, and cuts off the noise of the highest
-    frequencies.
+    """Flattens the spectrum of natural pictures, whose amplitude falls as 1/f, and removes the noise at high frequencies.
+
+    This is the filter of Olshausen and Field. It multiplies each frequency by
 
         amplitude(f) = f * exp(-(f / 0.4)**4)        f in cycles per pixel
 
-    This is Olshausen and Field's filter: in cycles per picture of N pixels, its cutoff is 0.4 N. Each picture is then
-    scaled to `variance`, around 0.
+    Then each picture has mean 0 and is scaled to `variance`.
 
     Args:
-        pictures: Array `(..., height, width)` of one or more grey pictures, of at least 2 x 2 pixels and not constant.
-        variance: Float above 0, of each filtered picture.
+        pictures: Array `(..., height, width)` of one or more grey pictures, at least 2 x 2 pixels and not constant.
+        variance: Float above 0, the variance of each filtered picture.
 
     Returns:
         float32 array of the same shape.
@@ -56,29 +57,28 @@ def whiten(pictures, variance=0.1):
     pictures = np.asarray(pictures, "float64")
     if pictures.ndim < 2 or min(pictures.shape[-2:]) < 2 or not np.isfinite(pictures).all():
         raise ValueError(
-            "`pictures` are filtered in two dimensions and must be finite, of shape (..., height, width) with at least 2 "
-            f"pixels each way. Received: pictures of shape {pictures.shape}, finite: {np.isfinite(pictures).all()}. Filter "
-            "the channels of a colour picture one by one, as (channels, height, width)."
+            "`pictures` are filtered in two dimensions. They must be finite and have the shape (..., height, width), with at "
+            f"least 2 pixels each way. Received: pictures of shape {pictures.shape}, finite: {np.isfinite(pictures).all()}. "
+            "Filter the channels of a colour picture one by one, as (channels, height, width)."
         )
-    if not variance > 0:
-        raise ValueError(f"`variance` is that of a filtered picture and must be above 0. Received: variance={variance!r}.")
+    check_number("variance", variance, "is the variance of a filtered picture", above=0)
     height, width = pictures.shape[-2:]
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
     filtered = np.fft.ifft2(np.fft.fft2(pictures) * frequency * np.exp(-((frequency / 0.4) ** 4))).real
     deviation = filtered.std(axis=(-2, -1), keepdims=True)
     if (deviation <= 1e-9 * np.abs(pictures).max()).any():
-        raise ValueError("A picture is constant, and cannot be scaled to a variance. Leave it out.")
+        raise ValueError("A picture is constant and cannot be scaled to a variance. Remove it from `pictures`.")
     return (filtered * np.sqrt(variance) / deviation).astype("float32")
 
 
 def zca(patches, epsilon=0.1):
-    """The whitening of patches that changes them least: `(patches - mean) @ matrix`.
+    """Computes the ZCA whitening of patches: `(patches - mean) @ matrix` is white and as close to the patches as possible.
 
         matrix = U diag(1 / sqrt(s + epsilon)) U^T        where the covariance of the patches is U diag(s) U^T
 
     Args:
-        patches: Array `(n, ...)`, flattened to `(n, features)`; at least two.
-        epsilon: Float above 0. Directions of less variance than this are left small. 0.1 suits patches in [0, 1].
+        patches: Array `(n, ...)` of at least two patches, flattened to `(n, features)`.
+        epsilon: Float above 0. Directions with less variance than this stay small. 0.1 suits patches in [0, 1].
 
     Returns:
         `(mean, matrix)`: float32 arrays of shape `(features,)` and `(features, features)`.
@@ -93,11 +93,9 @@ def zca(patches, epsilon=0.1):
         Ng and others, UFLDL tutorial, "Linear decoders with autoencoders".
     """
     flat = np.asarray(patches, "float64")
-    if len(flat) < 2 or not epsilon > 0:
-        raise ValueError(
-            "`zca` needs at least two patches, and `epsilon`, which is added to their variances, above 0. "
-            f"Received: {len(flat)} patches, epsilon={epsilon!r}."
-        )
+    check_number("epsilon", epsilon, "is added to the variances", above=0)
+    if len(flat) < 2:
+        raise ValueError(f"`patches` need a covariance, so there must be at least two. Received: {len(flat)} patches.")
     flat = flat.reshape(len(flat), -1)
     mean = flat.mean(axis=0)
     variances, axes = np.linalg.eigh((flat - mean).T @ (flat - mean) / len(flat))
@@ -105,19 +103,19 @@ def zca(patches, epsilon=0.1):
 
 
 def patches(count, size=SIZE, seed=0, whitened=True, color=False, split="train"):
-    """Draws patches of natural photographs, each from another place.
+    """Draws patches of natural photographs, each from a different place.
 
-    Places are drawn evenly from those of some contrast: where the whitened grey patch has at least a fifth of the variance
-    of its photograph. Training and test patches share no pixel, and lie at least 8 pixels apart.
+    All places with enough contrast are equally likely: those where the whitened grey patch has at least a fifth of the
+    variance of its photograph. Training and test patches share no pixel and are at least 8 pixels apart.
 
     Args:
-        count: Integer, at least 1: how many.
-        size: Integer, at least 2: height and width in pixels.
+        count: Integer, at least 1. Number of patches.
+        size: Integer, at least 2. Height and width in pixels.
         seed: Integer that fixes the places.
-        whitened: Whether to whiten: grey photographs by `whiten`, to variance 0.1, and each patch is then moved to mean 0;
-            colour patches by the `zca` of 20,000 training patches. Otherwise patches are in [0, 1].
+        whitened: Whether to whiten. Grey photographs are whitened by `whiten` to variance 0.1, and each patch is shifted to
+            mean 0. Colour patches are whitened by the `zca` of 20,000 training patches. If False, patches are in [0, 1].
         color: Whether patches are in colour.
-        split: `"train"`, from the upper three quarters of the photographs, or `"test"`, from the rest.
+        split: `"train"` for the upper three quarters of the photographs, `"test"` for the rest.
 
     Returns:
         float32 array of shape `(count, size, size, 1)`, or `(count, size, size, 3)` in colour.
@@ -133,11 +131,10 @@ def patches(count, size=SIZE, seed=0, whitened=True, color=False, split="train")
     References:
         Ng, "Sparse autoencoder", CS294A lecture notes, 2011; Ng and others, UFLDL tutorial: 8 x 8 patches.
     """
-    for name, value, least in (("count", count, 1), ("size", size, 2)):
-        if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
-            raise ValueError(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}.")
+    count = check_integer("count", count, "is the number of patches")
+    size = check_integer("size", size, "is the height and width of a patch in pixels", at_least=2)
     if split not in COUNTS:
-        raise ValueError(f"`split` must be 'train' or 'test'. Received: split={split!r}.")
+        raise ValueError(f"`split` is a part of the photographs, 'train' or 'test'. Received: split={split!r}.")
     if not color:
         drawn = _draw(count, size, seed, whitened, False, split)
         return drawn - drawn.mean(axis=(1, 2), keepdims=True) if whitened else drawn
@@ -149,11 +146,11 @@ def patches(count, size=SIZE, seed=0, whitened=True, color=False, split="train")
 
 
 def read(name, split):
-    """The data sets `"patches"` and `"color_patches"`, as a dictionary of arrays `image` and `label`, which is 0.
+    """The data set `"patches"` or `"color_patches"`, as a dictionary of the arrays `image` and `label` (all 0).
 
     Args:
         name: A name in `DATA_SETS`.
-        split: As TFDS writes it. There are 20,000 training and 5,000 test patches.
+        split: A split in the syntax of TFDS. There are 20,000 training and 5,000 test patches.
     """
     chosen = [patches(COUNTS[part], split=part, **DATA_SETS[name])[rows] for part, rows in parts(split, COUNTS)]
     images = np.concatenate(chosen)
@@ -175,7 +172,7 @@ def _draw(count, size, seed, whitened, color, split):
     )
     if count > len(places):
         raise ValueError(
-            f"The {split} part of the photographs has {len(places):,} places of {size} x {size} pixels with some contrast. "
+            f"The {split} part of the photographs has {len(places):,} places of {size} x {size} pixels with enough contrast. "
             f"Received: count={count}. Lower `count` or `size`."
         )
     drawn = np.random.default_rng(seed).choice(places, count, replace=False)

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from keras_sae import datasets
-from keras_sae.datasets._arrays import parts, read_arrays
-from keras_sae.datasets._fashion_mnist_sample import COUNTS, FILE
+from keras_sae.datasets._arrays import read_arrays
+from keras_sae.datasets._fashion_mnist_sample import FILE
+from keras_sae.datasets._splits import parts
+
+COUNTS = {"train": 2000, "test": 1000}  # of the sample
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def test_saved_arrays_are_read_back(folder):
     np.testing.assert_array_equal(saved_labels, labels)
 
 
-def test_what_is_missing_is_said(folder):
+def test_missing_data_is_reported(folder):
     with pytest.raises(ValueError, match=r"no split 'valid'.*'train', 'test'"):
         read_arrays("patches", "valid", folder)
     with pytest.raises(ValueError, match="no split"):
@@ -52,7 +55,7 @@ def test_what_is_missing_is_said(folder):
         datasets.save_arrays("patches", folder)
 
 
-def test_arrays_of_ones_own_are_a_data_set(tmp_path):
+def test_a_users_file_of_arrays_is_a_data_set(tmp_path):
     x = np.random.default_rng(0).uniform(size=(30, 7)).astype("float32")
     np.savez(tmp_path / "mine.npz", train_image=x, test_image=x[:5], test_label=np.arange(5))
     images, labels = datasets.load_arrays("mine", "train[10:]", tmp_path)

@@ -58,9 +58,11 @@ def test_zca_makes_the_covariance_white_but_for_epsilon_and_turns_nothing():
     np.testing.assert_allclose(np.linalg.eigvalsh(zca(data, epsilon=0.1)[1]), 1 / np.sqrt(variances[::-1] + 0.1), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("data", "epsilon"), [(np.ones((1, 4)), 0.1), (np.ones((5, 4)), 0)])
-def test_zca_refuses_what_has_no_inverse(data, epsilon):
-    with pytest.raises(ValueError, match="epsilon"):
+@pytest.mark.parametrize(
+    ("data", "epsilon", "match"), [(np.ones((1, 4)), 0.1, "at least two"), (np.ones((5, 4)), 0, "epsilon")]
+)
+def test_zca_refuses_covariances_that_have_no_inverse(data, epsilon, match):
+    with pytest.raises(ValueError, match=match):
         zca(data, epsilon)
 
 
