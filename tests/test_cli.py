@@ -8,13 +8,15 @@ import sysconfig
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from keras_sae import cli, presets
+from keras_sae.cli._parser import COMMANDS
+from keras_sae.presets import _catalog
+from keras_sae.presets._manifest import write_metadata
 from keras_sae.training import read_run
-
-COMMANDS = ["quickstart", "list", "info", "compare", "train", "evaluate", "export", "verify-export", "encode"]
 
 SMALL = """
 title = "A small recipe"
@@ -47,6 +49,90 @@ def test_the_command_is_installed():
     printed = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
     for name in COMMANDS:
         assert re.search(rf"^ +{name}\b", printed, re.MULTILINE)
+
+
+ANSWERS = ["--help", "train --help", "--version", "list", "list --markdown", "info mnist_dense_ksparse", "recipes"]
+ERRORS = ["nonsense", "train", "info no_such_preset", "export no_such_preset somewhere", "train no_such_recipe"]
+
+
+@pytest.mark.parametrize("arguments", ANSWERS + ERRORS)
+def test_light_commands_load_no_keras(in_fresh_process, arguments):
+    code = """
+import sys
+from keras_sae.cli import main
+try:
+    status = main()
+except SystemExit as stopped:
+    status = stopped.code
+heavy = {"keras", "tensorflow", "tensorflow_datasets", "numpy", "h5py", "sklearn", "matplotlib"} & set(sys.modules)
+print("status", status, "loaded", *sorted(heavy))
+"""
+    *answer, last = in_fresh_process(code, *arguments.split()).splitlines()
+    assert last.strip() == f"status {2 if arguments in ERRORS else 0} loaded"
+    assert bool(answer) == (arguments in ANSWERS)
+
+
+def test_light_commands_answer_at_once():
+    command = [sys.executable, "-m", "keras_sae.cli", "list"]
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1  # 0.2 on an idle core; Keras takes seconds
+
+
+@pytest.mark.parametrize("started", [["-m", "keras_sae"], ["-m", "keras_sae.cli"], ["keras-sae"], ["-X", "utf8", "keras-sae"]])
+def test_each_way_to_start_the_command_line_is_light(tmp_path, started):
+    (tmp_path / "keras-sae").write_text("import sys\nfrom keras_sae.cli import main\nsys.exit(main())\n")
+    command = [sys.executable, "-X", "importtime", *started, "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("keras_sae ")
+    loaded = set(re.findall(r"\| +(\S+)$", done.stderr, re.MULTILINE))
+    assert "keras_sae.cli._encode" in loaded
+    assert "keras" not in loaded
+
+
+def test_everything_is_loaded_for_other_programs(in_fresh_process, tmp_path):
+    # A program may import the package only for its registered classes, whatever its arguments are.
+    (tmp_path / "program.py").write_text("import sys, keras_sae; print('keras_sae.models' in sys.modules)")
+    code = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])"
+    assert in_fresh_process(code, tmp_path / "program.py", "-m", "keras_sae.cli") == "True\n"
+    command = [sys.executable, tmp_path / "program.py", "-m", "keras_sae.cli"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the messages are TensorFlow's")
+@pytest.mark.parametrize(("options", "level"), [([], None), (["--verbose"], None), ([], "0")])
+def test_messages_of_tensorflow_are_shown_on_request(options, level):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": level} if level else {}
+    command = [sys.executable, "-m", "keras_sae.cli", "recipes", "mnist_dense_kl", *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert bool(done.stderr) == bool(options or level), done.stderr
+
+
+@pytest.mark.parametrize(("backend", "extra"), [("tensorflow", "cpu"), ("jax", "jax"), ("torch", "torch")])
+def test_without_a_backend_it_says_what_to_install(in_fresh_process, backend, extra):
+    without = f"""
+import os, sys
+class Missing:
+    def find_spec(name, path=None, target=None):
+        if name == {backend!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing)
+os.environ["KERAS_BACKEND"] = {backend!r}
+"""
+    imported = in_fresh_process(without + "import keras_sae", check=False)
+    assert imported.returncode == 1
+    assert f'pip install "keras_sae[{extra}]"' in imported.stderr.splitlines()[-1]
+    encode = ("encode", "mnist_dense_kl", "images.npy", "codes.npy")
+    done = in_fresh_process(without + "from keras_sae.cli import main; sys.exit(main())", *encode, check=False)
+    assert done.returncode == 2
+    assert f'pip install "keras_sae[{extra}]"' in done.stderr
+    assert "Traceback" not in done.stderr
+    listed = in_fresh_process(without + "from keras_sae.cli import main; sys.exit(main())", "list")
+    assert "mnist_dense_kl" in listed
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -119,7 +205,7 @@ def test_a_card_that_lies_is_found_out(capsys, tmp_path, small_recipe):
     preset = tmp_path / "run" / "preset"
     metadata = presets.read_metadata(preset)
     metadata["metrics"]["features"]["l0"] += 3
-    presets._manifest.write_metadata(preset, metadata)
+    write_metadata(preset, metadata)
     status, printed, _ = run(capsys, "evaluate", preset)
     assert status == 1
     assert "differs" in printed
@@ -135,16 +221,16 @@ def test_suites_are_chosen_and_cards_updated(capsys, tmp_path, small_recipe, mon
     assert run(capsys, "evaluate", preset, "--suite", "denoise")[0] == 2
     metadata = presets.read_metadata(preset)
     metadata["metrics"]["features"]["l0"] += 3
-    presets._manifest.write_metadata(preset, metadata)
-    assert "anew" in run(capsys, "evaluate", preset, "--suite", "features", "--update")[1]
+    write_metadata(preset, metadata)
+    assert "Updated" in run(capsys, "evaluate", preset, "--suite", "features", "--update")[1]
     assert run(capsys, "evaluate", preset, "--suite", "features")[0] == 0
-    monkeypatch.setattr(presets._catalog, "root", lambda: tmp_path / "run")
+    monkeypatch.setattr(_catalog, "root", lambda: tmp_path / "run")
     status, printed, _ = run(capsys, "evaluate", "--all", "--suite", "features")
     assert status == 0
     assert "Every card agrees." in printed
     status, printed, _ = run(capsys, "evaluate", "--all", "--suite", "anomaly")
     assert status == 0
-    assert "It has figures of features, probe alone." in printed
+    assert "Its card has only features, probe." in printed
     for arguments in ([], [preset, "--all"]):
         assert run(capsys, "evaluate", *arguments)[0] == 2
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from keras_sae.cli import _parser
+from keras_sae.cli._parser import make_parser
 from keras_sae.distributed._workers import check_cluster
 from keras_sae.training import load_recipe
 
@@ -29,7 +29,7 @@ def test_every_command_in_the_documents_is_one_that_the_command_line_takes(root)
     assert len(found) > 20
     for name, command in found:
         try:
-            _parser().parse_args(shlex.split(command))
+            make_parser().parse_args(shlex.split(command))
         except SystemExit as refused:
             pytest.fail(f"{name}: keras-sae {command} is refused ({refused}).")
 
@@ -68,5 +68,5 @@ def test_the_pods_of_the_manifest_find_each_other(root, tmp_path):
         port = service["spec"]["ports"][0]["port"]
         names = [f"{job['metadata']['name']}-{number}.{pod['subdomain']}:{port}" for number in range(workers)]
         assert content["cluster"]["worker"] == names
-        options = _parser().parse_args(shlex.split(arguments))
+        options = make_parser().parse_args(shlex.split(arguments))
         assert (options.strategy, options.resume, options.recipe) == ("multi-worker", True, environment["RECIPE"])

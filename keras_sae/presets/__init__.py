@@ -1,7 +1,6 @@
 """Pretrained models in directories: found, verified, loaded and saved."""
 
-from keras_sae.presets._catalog import find, names
-from keras_sae.presets._manifest import read_metadata
-from keras_sae.presets._storage import CARD, load, load_reference, save
+import lazy_loader
 
-__all__ = ["CARD", "find", "load", "load_reference", "names", "read_metadata", "save"]
+# A module loads when one of its names is first used: `__init__.pyi` says which names each module has.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

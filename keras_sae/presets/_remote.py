@@ -10,8 +10,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import keras
-
+from keras_sae._backend import load_keras
 from keras_sae.presets import _hub
 from keras_sae.presets._manifest import METADATA, read_metadata
 
@@ -104,6 +103,7 @@ def _download(url, path, largest, digest=None):
             f"accepted. {METADATA} has at most {LARGEST_METADATA:,} bytes, and a whole preset {LARGEST:,}."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
+    keras = load_keras()
     try:
         keras.utils.get_file(
             path.name,

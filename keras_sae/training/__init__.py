@@ -1,23 +1,9 @@
 """From a recipe to a checkpoint and its card."""
 
-from keras_sae.distributed import make_strategy
-from keras_sae.training._evaluate_preset import evaluate_preset
-from keras_sae.training._publish import publish, suites_of, update_preset
-from keras_sae.training._recipe import Recipe, load_recipe, recipe_names
-from keras_sae.training._run import read_run
-from keras_sae.training._signals import Stopped
-from keras_sae.training._train import train
+import lazy_loader
 
-__all__ = [
-    "Recipe",
-    "Stopped",
-    "evaluate_preset",
-    "load_recipe",
-    "make_strategy",
-    "publish",
-    "read_run",
-    "recipe_names",
-    "suites_of",
-    "train",
-    "update_preset",
-]
+# A module loads when one of its names is first used: `__init__.pyi` says which names each module has.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+# For the command line, not part of the public interface.
+__all__ = [name for name in __all__ if name not in {"COLUMNS", "columns", "read_recipe", "table"}]

@@ -12,7 +12,8 @@ from keras_sae.models import SparseAutoencoder
 from keras_sae.training import _state
 from keras_sae.training._card import PICTURE, render
 from keras_sae.training._pictures import features_picture
-from keras_sae.training._recipe import OF_THE_CARD, from_data, load_recipe, recipe_names
+from keras_sae.training._recipe import OF_THE_CARD, from_data, load_recipe
+from keras_sae.training._recipe_file import recipe_names
 from keras_sae.training._run import BEST, CHECKPOINT, read_run
 from keras_sae.training._train import finish, in_training
 

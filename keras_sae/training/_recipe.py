@@ -1,7 +1,6 @@
 import dataclasses
 import json
 import tomllib
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,9 +11,9 @@ from keras_sae.layers import FISTA, LISTA
 from keras_sae.metrics import L0, DeadUnits
 from keras_sae.models import StackedAutoencoder
 from keras_sae.training._objects import make, near
+from keras_sae.training._recipe_file import read_recipe
 from keras_sae.training._sections import SECTIONS, check_sections
 
-RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 # What may change after training: what the card says and measures.
 OF_THE_CARD = {"title", "use", "notes", "published", "source", *SUITES}
 
@@ -182,11 +181,6 @@ def _has_exact_zeros(model):
     return False
 
 
-def recipe_names():
-    """Names of the recipes that the package ships, sorted."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
-
-
 def load_recipe(recipe, overrides=()):
     """Loads a recipe.
 
@@ -198,14 +192,7 @@ def load_recipe(recipe, overrides=()):
     Raises:
         ValueError: The recipe, a key or a class in it is unknown, with names that look alike.
     """
-    path = RECIPES / f"{recipe}.toml" if recipe in recipe_names() else Path(recipe)
-    if not path.is_file():
-        raise ValueError(f"There is no recipe {str(recipe)!r}, and no file of that path. {near(recipe, recipe_names())}")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"The recipe {str(path)!r} is not valid TOML: {error}.") from error
-    content["name"] = path.stem
+    content = read_recipe(recipe)
     for override in overrides:
         _override(content, override)
     return from_data(content)

@@ -5,6 +5,7 @@ import keras
 
 from keras_sae.datasets import OnDisk, batches, load_arrays, load_training
 from keras_sae.distributed import Workers
+from keras_sae.distributed import make_strategy as make_strategy  # it is part of `keras_sae.training`
 from keras_sae.evaluation import as_input
 from keras_sae.training import _state
 from keras_sae.training._checkpoint import Checkpoint

@@ -6,9 +6,9 @@ import sys
 import keras
 import pytest
 
-from keras_sae import presets
 from keras_sae.models import DenseAutoencoder, SparseAutoencoder
 from keras_sae.presets._classes import check_classes
+from keras_sae.presets._manifest import write_metadata
 
 REFUSAL = "Only classes of Keras and of keras_sae"
 
@@ -22,7 +22,7 @@ def preset(tmp_path):
         DenseAutoencoder(12, 6).save_to_preset(directory)
         config = json.loads((directory / "config.json").read_text())
         (directory / "config.json").write_text(json.dumps(change(config)))
-        presets._manifest.write_metadata(directory, {})
+        write_metadata(directory, {})
         return directory
 
     return make

@@ -12,6 +12,7 @@ from keras_sae import presets
 from keras_sae.layers import KSparse
 from keras_sae.models import DenseAutoencoder, SparseAutoencoder
 from keras_sae.presets import _storage
+from keras_sae.presets._manifest import write_metadata
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def preset(published, tmp_path):
 def sealed(directory):
     """The directory, with metadata that says that its files are right."""
     metadata = presets.read_metadata(directory, verify=False)
-    presets._manifest.write_metadata(directory, metadata)
+    write_metadata(directory, metadata)
     return directory
 
 

@@ -8,6 +8,7 @@ import pytest
 from keras_sae import presets
 from keras_sae.layers import KSparse
 from keras_sae.models import DenseAutoencoder, SparseAutoencoder
+from keras_sae.presets._manifest import write_metadata
 from keras_sae.regularizers import ActivityKL
 
 X = np.random.default_rng(0).uniform(size=(8, 12)).astype("float32")
@@ -124,7 +125,7 @@ def test_weights_of_another_model_of_the_same_shapes_are_refused(saved, tmp_path
 def test_a_newer_format_asks_for_an_upgrade(saved, monkeypatch):
     _, directory = saved
     monkeypatch.setattr("keras_sae.presets._manifest.FORMAT", 99)
-    presets._manifest.write_metadata(directory, {})
+    write_metadata(directory, {})
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"format 99.*Upgrade"):
         SparseAutoencoder.from_preset(directory)
@@ -135,7 +136,7 @@ def test_classes_that_nobody_registered_are_not_made(saved):
     config = json.loads((directory / "config.json").read_text())
     config.update(class_name="system", module="os", registered_name="system")
     (directory / "config.json").write_text(json.dumps(config))
-    presets._manifest.write_metadata(directory, {})
+    write_metadata(directory, {})
     with pytest.raises(ValueError, match="Only classes of Keras and of keras_sae"):
         SparseAutoencoder.from_preset(directory)
 

@@ -12,6 +12,7 @@ import pytest
 from keras_sae import presets
 from keras_sae.evaluation import SUITES
 from keras_sae.models import SparseAutoencoder
+from keras_sae.presets._manifest import write_metadata
 from keras_sae.training import (
     _card,
     evaluate_preset,
@@ -59,7 +60,7 @@ def test_a_figure_that_is_not_the_cards_is_reported(recipe_file, tmp_path):
     directory = publish(tmp_path / "run")
     metadata = presets.read_metadata(directory)
     metadata["metrics"]["probe"]["error"] += 5
-    presets._manifest.write_metadata(directory, metadata)
+    write_metadata(directory, metadata)
     rows, equal = evaluate_preset(directory)
     assert not equal
     assert [row[0] for row in rows if not row[-1]] == ["probe.error"]

@@ -1,0 +1,68 @@
+import shlex
+from pathlib import Path
+
+from keras_sae import presets
+from keras_sae.cli._arguments import add_preset
+from keras_sae.cli._package import load_package
+
+SUMMARY = "export a pretrained model as a SavedModel for TF Serving"
+DETAILS = (
+    "Writes DIR/VERSION with the endpoints serving_default (the same as encode), encode, encode_top_k, decode, reconstruct and "
+    "anomaly_score. DIR also gets instructions, a client and server configuration. If DIR ends in .onnx, .tflite or .xml, the "
+    "encoder is written to that file for ONNX Runtime, LiteRT or OpenVINO."
+)
+
+
+def add_arguments(parser):
+    add_preset(parser)
+    parser.add_argument("directory", metavar="DIR", help="folder of the model, TF Serving's model_base_path")
+    parser.add_argument("--model-version", type=int, metavar="N", help="version to write (default: the next free one)")
+    parser.add_argument(
+        "--top-k",
+        type=int,
+        metavar="N",
+        help="entries that encode_top_k returns (default: the active units of a k-sparse code, or 32)",
+    )
+    parser.add_argument(
+        "--image-inputs",
+        action="store_true",
+        help="add endpoints that read uint8 images (encode_images, ...) and PNG or JPEG files (encode_image_bytes, ...)",
+    )
+    parser.add_argument(
+        "--weights",
+        default="float32",
+        choices=("float32", "bfloat16"),
+        help="type of the stored weights; bfloat16 halves the size (default: %(default)s)",
+    )
+
+
+def run(options):
+    to_file = Path(options.directory).suffix in (".onnx", ".tflite", ".xml")
+    if to_file and (options.model_version is not None or options.top_k or options.image_inputs or options.weights != "float32"):
+        raise ValueError(
+            "--model-version, --top-k, --image-inputs and --weights apply to a SavedModel, but "
+            f"{options.directory!r} is the name of a file in another format. Remove them, or give a folder."
+        )
+    presets.find(options.preset)  # a wrong name is found before Keras is loaded
+    load_package()
+    from keras_sae.serving import export, export_encoder, read_description
+
+    if to_file:
+        difference = export_encoder(options.preset, options.directory)
+        print(f"Wrote the encoder to {options.directory}. Its codes differ from those of Keras by at most {difference:.1e}.")
+        return
+    path = export(
+        options.preset,
+        options.directory,
+        version=options.model_version,
+        top_k=options.top_k,
+        image_inputs=options.image_inputs,
+        weights=options.weights,
+    )
+    description = read_description(path)
+    print(f"Exported to {path}. Endpoints: {', '.join(description['endpoints'])}.")
+    print("Largest differences from the Keras model, and relative to the norm:")
+    for name, difference in description["difference"].items():
+        print(f"  {name}: {difference['maximum']:.1e}, {difference['relative']:.1e}")
+    print(f"How to serve it: {path.parent / 'README.md'}")
+    print(f"Check it: keras-sae verify-export {shlex.quote(options.directory)}")

@@ -1,0 +1,57 @@
+import argparse
+
+from keras_sae import __version__
+from keras_sae.cli import (
+    _arrays,
+    _compare,
+    _encode,
+    _evaluate,
+    _export,
+    _info,
+    _list,
+    _quickstart,
+    _recipes,
+    _train,
+    _verify_export,
+)
+
+# In the order of `keras-sae --help`. Each module has a SUMMARY, which starts its help, `add_arguments` and `run`.
+COMMANDS = {
+    "quickstart": _quickstart,
+    "list": _list,
+    "info": _info,
+    "compare": _compare,
+    "train": _train,
+    "recipes": _recipes,
+    "arrays": _arrays,
+    "evaluate": _evaluate,
+    "export": _export,
+    "verify-export": _verify_export,
+    "encode": _encode,
+}
+
+
+def make_parser():
+    """The parser of the command line. `run` of what it returns is the function of the command, which takes the options."""
+    parser = argparse.ArgumentParser(
+        prog="keras-sae",
+        description="Sparse autoencoders for Keras: pretrained encoders, training, evaluation, export to TF Serving.",
+        epilog="Start with `keras-sae quickstart`: it needs no data and takes about a minute. "
+        "`keras-sae COMMAND --help` explains a command.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=18),
+    )
+    parser.add_argument("--version", action="version", version=f"keras_sae {__version__}")
+    _add_verbose(parser, default=False)
+    subparsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        summary = module.SUMMARY
+        details = f" {module.DETAILS}" if hasattr(module, "DETAILS") else ""
+        command = subparsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.{details}")
+        module.add_arguments(command)
+        _add_verbose(command, default=argparse.SUPPRESS)  # keeps what was said before the command
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _add_verbose(parser, default):
+    parser.add_argument("--verbose", action="store_true", default=default, help="show the messages of TensorFlow")

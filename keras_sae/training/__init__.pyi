@@ -1,0 +1,22 @@
+from ._card import COLUMNS, columns, table
+from ._evaluate_preset import evaluate_preset
+from ._publish import publish, suites_of, update_preset
+from ._recipe import Recipe, load_recipe
+from ._recipe_file import read_recipe, recipe_names
+from ._run import read_run
+from ._signals import Stopped
+from ._train import make_strategy, train
+
+__all__ = [
+    "Recipe",
+    "Stopped",
+    "evaluate_preset",
+    "load_recipe",
+    "make_strategy",
+    "publish",
+    "read_run",
+    "recipe_names",
+    "suites_of",
+    "train",
+    "update_preset",
+]

@@ -1,0 +1,35 @@
+"""Recipes as files: their names and their content. Loads no Keras, so that `keras-sae recipes` answers at once."""
+
+import tomllib
+from pathlib import Path
+
+from keras_sae._checks import nearest
+
+_DIRECTORY = Path(__file__).resolve().parent.parent / "recipes"
+
+
+def recipe_names():
+    """Names of the recipes that the package ships, sorted."""
+    return sorted(path.stem for path in _DIRECTORY.glob("*.toml"))
+
+
+def read_recipe(recipe):
+    """The content of a recipe, a dictionary, with its name. Nothing in it is checked.
+
+    Args:
+        recipe: A name from `recipe_names()`, or the path of a TOML file.
+
+    Raises:
+        ValueError: There is no such recipe, or it is not valid TOML.
+    """
+    names = recipe_names()
+    path = _DIRECTORY / f"{recipe}.toml" if recipe in names else Path(recipe)
+    if not path.is_file():
+        raise ValueError(
+            f"There is no recipe named {str(recipe)!r} and no file at that path. {nearest(path.stem, names)}"
+            f"The recipes are: {', '.join(names)}."
+        )
+    try:
+        return {**tomllib.loads(path.read_text(encoding="utf-8")), "name": path.stem}
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"The recipe {str(path)!r} is not valid TOML: {error}.") from error
