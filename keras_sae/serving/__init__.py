@@ -1,4 +1,4 @@
-"""The hand-off to TF Serving, and to other runtimes."""
+"""Export of models to TF Serving and to other runtimes."""
 
 from keras_sae.serving._assets import read_description
 from keras_sae.serving._formats import export_encoder

@@ -1,13 +1,13 @@
-"""The few messages of TF Serving's Predict API that an export holds: requests, and records to warm a server up.
+"""The messages of TF Serving's Predict API that an export contains: requests and warm-up records.
 
-Their classes are in the package tensorflow-serving-api, which pip does not install beside `tensorflow-cpu`: it asks for
-`tensorflow`. So they are declared here once more, with the public names and field numbers, for protobuf to make. A tensor is
-declared as bytes, which on the wire is what a message is. This module needs neither keras_sae nor Keras.
+The package tensorflow-serving-api defines them, but it requires `tensorflow` and cannot be installed next to
+`tensorflow-cpu`. So this module declares them again, with the public names and field numbers. Tensors are declared as bytes,
+which have the same encoding as messages. This module needs neither keras_sae nor Keras.
 """
 
 import functools
 
-# Message: field: (number, type). `PredictRequest.inputs` is a map, which on the wire is a list of keys and values.
+# Message: field: (number, type). `PredictRequest.inputs` is a map, which protobuf encodes as a list of keys and values.
 _MESSAGES = {
     "PredictionLog": {"predict_log": (6, "PredictLog")},
     "PredictLog": {"request": (1, "PredictRequest")},
@@ -32,7 +32,7 @@ def _classes():
                 field.type, field.type_name = kinds.TYPE_MESSAGE, f".tensorflow.serving.{kind}"
             else:
                 field.type = kinds.TYPE_STRING if kind == "string" else kinds.TYPE_BYTES
-    pool = descriptor_pool.DescriptorPool()  # not the one that tensorflow-serving-api fills with the same names
+    pool = descriptor_pool.DescriptorPool()  # tensorflow-serving-api registers the same names in the default pool
     pool.Add(file)
     return {
         name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.serving.{name}")) for name in _MESSAGES
@@ -40,7 +40,7 @@ def _classes():
 
 
 def predict_request(model_name, endpoint, tensors):
-    """A serialised `PredictRequest` from a dictionary of arrays."""
+    """A serialized `PredictRequest` with a dictionary of arrays."""
     import tensorflow as tf
 
     request = _classes()["PredictRequest"]()
@@ -52,25 +52,25 @@ def predict_request(model_name, endpoint, tensors):
 
 
 def prediction_log(request):
-    """A serialised `PredictionLog` of a serialised request: a record of `tf_serving_warmup_requests`."""
+    """A serialized `PredictionLog` with a serialized request: a record of `tf_serving_warmup_requests`."""
     log = _classes()["PredictionLog"]()
     log.predict_log.request.ParseFromString(request)
     return log.SerializeToString()
 
 
 def read_request(data):
-    """The endpoint and the dictionary of arrays of a serialised `PredictRequest`."""
+    """The endpoint and the dictionary of arrays in a serialized `PredictRequest`."""
     return _read(_classes()["PredictRequest"].FromString(data))
 
 
 def read_log(data):
-    """The endpoint and the dictionary of arrays of a serialised `PredictionLog`."""
+    """The endpoint and the dictionary of arrays in a serialized `PredictionLog`."""
     return _read(_classes()["PredictionLog"].FromString(data).predict_log.request)
 
 
 def _read(request):
     import tensorflow as tf
-    from tensorflow.core.framework import tensor_pb2
 
-    tensors = {entry.key: tf.make_ndarray(tensor_pb2.TensorProto.FromString(entry.value)) for entry in request.inputs}
+    tensor_proto = type(tf.make_tensor_proto(0))  # TensorFlow has no public name for it
+    tensors = {entry.key: tf.make_ndarray(tensor_proto.FromString(entry.value)) for entry in request.inputs}
     return request.model_spec.signature_name, tensors

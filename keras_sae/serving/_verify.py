@@ -4,25 +4,30 @@ import subprocess
 import sys
 from pathlib import Path
 
-from keras_sae.serving._saved_model import versions_in
+from keras_sae.serving._versions import versions_in
 
 
 def verify_export(directory):
-    """Checks what `export` wrote, as a server would find it: in a fresh process without keras_sae and without Keras.
+    """Checks an export as a server finds it: in a new process without keras_sae and without Keras.
 
-    Of each version: the checksums of all files; that TensorFlow loads it; that every endpoint has the inputs and outputs that
-    are documented, replays its golden requests to 1e-5, at batch sizes 1, 7 and 256, and answers the example requests and the
-    warm-up records. Of the folder of a model: that the versions which its `models.config` names are there.
+    For each version, it checks that
+
+    - the checksums of all files are right, and TensorFlow loads the model;
+    - every endpoint has the inputs and outputs that `export.json` lists;
+    - the golden inputs give the golden outputs within the tolerance of the endpoint (1e-5), at batch sizes 1, 7 and 256;
+    - the example requests and warm-up records give the golden outputs too.
+
+    In the folder of a model, it also checks that the versions in `models.config` exist.
 
     Args:
-        directory: The folder of a model, all versions of which are checked; or that of one version.
+        directory: The folder of a model, to check all its versions, or the folder of one version.
 
     Returns:
-        A list of lines, what was checked of each version.
+        A list of lines that say what was checked, one per version.
 
     Raises:
-        FileNotFoundError: There is no version.
-        RuntimeError: The first thing that is wrong.
+        FileNotFoundError: The folder has no version.
+        RuntimeError: A check failed. The message names the first failure.
     """
     directory = Path(directory).expanduser().resolve()
     versions = [directory / str(version) for version in versions_in(directory)]
@@ -32,11 +37,11 @@ def verify_export(directory):
         _check_config(directory, versions)
     if not versions:
         raise FileNotFoundError(
-            "`verify_export` takes the folder that a model was exported to, or that of one of its versions, which a number "
-            f"names. Received: {str(directory)!r}, where no version is."
+            "`verify_export` needs the folder of an exported model, or of one of its versions, whose name is a number. "
+            f"Received: {str(directory)!r}, which contains no version."
         )
     script = Path(__file__).with_name("verification_script.py")
-    # -P: this folder is no place to import from.
+    # -P keeps this folder off the import path.
     completed = subprocess.run(
         [sys.executable, "-P", str(script), *map(str, versions)],
         capture_output=True,
@@ -52,8 +57,8 @@ def verify_export(directory):
 def _check_config(directory, versions):
     config = directory / "models.config"
     if not config.is_file():
-        raise RuntimeError(f"{config} is missing: a server would not know what to serve. The next export writes it.")
+        raise RuntimeError(f"{config} is missing, so a server does not know what to serve. Another `export` writes it again.")
     named = re.findall(r"\bversions\s*:\s*(\d+)", re.sub(r"#.*", "", config.read_text()))
     for version in named:
         if directory / version not in versions:
-            raise RuntimeError(f"{config} serves the version {version}, and there is no folder of that name.")
+            raise RuntimeError(f"{config} serves version {version}, but there is no folder with this name.")

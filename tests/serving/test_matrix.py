@@ -10,7 +10,7 @@ from test_architectures import ARCHITECTURES, NAMES, SHAPE
 
 from keras_sae.models import VariationalAutoencoder
 from keras_sae.serving import export
-from keras_sae.serving._endpoints import endpoints_of
+from keras_sae.serving._endpoints import ENDPOINTS, signatures_of
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
 
@@ -72,9 +72,11 @@ def test_all_pairs_are_traced(name):
         model = ARCHITECTURES[name].make(MECHANISMS[mechanism].make())
         traced = {
             key: tf.function(
-                endpoint.function, input_signature=[tf.TensorSpec(endpoint.shape, endpoint.dtype)], autograph=False
+                signature.function,
+                input_signature=[tf.TensorSpec(signature.input.shape, signature.input.dtype)],
+                autograph=False,
             )
-            for key, endpoint in endpoints_of(model, top_k=3).items()
+            for key, signature in signatures_of(ENDPOINTS, model, {"top_k": 3}).items()
         }
         check(model, traced)
 

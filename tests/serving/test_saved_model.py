@@ -10,7 +10,7 @@ import pytest
 from keras_sae.layers import KSparse
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, SparseAutoencoder
 from keras_sae.serving import export, read_description
-from keras_sae.serving._saved_model import versions_in
+from keras_sae.serving._versions import versions_in
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
 
@@ -120,7 +120,9 @@ def test_maps_of_any_size_are_served(tmp_path):
     ("top_k", "width"), [(0, 9), (10, 9), (2.5, 9), (True, 9), ("all", 9)], ids=["none", "more", "float", "bool", "word"]
 )
 def test_top_k_lies_within_the_code(top_k, width, tmp_path):
-    with pytest.raises(ValueError, match=rf"between 1 and the width of the code, {width} here. Received: top_k={top_k!r}"):
+    with pytest.raises(
+        ValueError, match=rf"whose width is {width} here, .*at least 1 and at most {width}\. Received: top_k={top_k!r}"
+    ):
         export(DenseAutoencoder(12, width), tmp_path / "served", top_k=top_k)
     assert not (tmp_path / "served").exists()
 
@@ -204,7 +206,7 @@ def test_a_version_is_never_overwritten_and_the_next_free_one_is_one_more_than_t
 def test_exports_at_once_take_a_version_each(tmp_path, monkeypatch):
     model = DenseAutoencoder(12, 9)
     export(model, tmp_path / "served")
-    saved_model = sys.modules["keras_sae.serving._saved_model"]
+    versions = sys.modules["keras_sae.serving._versions"]
     all_written, rename = threading.Barrier(3), os.rename
 
     def together(source, target):  # each has chosen its number before any moves
@@ -214,7 +216,7 @@ def test_exports_at_once_take_a_version_each(tmp_path, monkeypatch):
         rename(source, target)
 
     turn = threading.local()
-    monkeypatch.setattr(saved_model.os, "rename", together)
+    monkeypatch.setattr(versions.os, "rename", together)
     paths = []
     threads = [threading.Thread(target=lambda: paths.append(export(model, tmp_path / "served"))) for _ in range(3)]
     for thread in threads:
@@ -230,15 +232,15 @@ def test_exports_at_once_take_a_version_each(tmp_path, monkeypatch):
 
 def test_a_server_that_polls_sees_whole_versions_only(tmp_path, monkeypatch):
     seen = []
-    hand_off = sys.modules["keras_sae.serving._assets"]
-    write = hand_off.write_checksums
+    assets = sys.modules["keras_sae.serving._assets"]
+    write = assets.write_checksums
 
     def look(version):
         seen.append(versions_in(tmp_path / "served"))
         write(version)
         seen.append(versions_in(tmp_path / "served"))
 
-    monkeypatch.setattr(hand_off, "write_checksums", look)
+    monkeypatch.setattr(assets, "write_checksums", look)
     export(DenseAutoencoder(12, 9), tmp_path / "served")
     assert seen == [[], []]
 
@@ -277,7 +279,7 @@ def test_a_failed_export_leaves_the_versions_that_were_there(tmp_path, monkeypat
     model = DenseAutoencoder(12, 9)
     export(model, tmp_path / "served")
     before = sorted((tmp_path / "served").rglob("*"))
-    monkeypatch.setattr(sys.modules["keras_sae.serving._saved_model"], "write_extra", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(sys.modules["keras_sae.serving._saved_model"], "write_version_assets", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export(model, tmp_path / "served")
     assert sorted((tmp_path / "served").rglob("*")) == before

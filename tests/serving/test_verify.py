@@ -75,15 +75,15 @@ WRONG = {
     "outputs": (rename_an_output, "puts of the endpoint"),
     "golden": (
         lambda version: change_golden(version, "encode/outputs/codes", lambda codes: codes + 1e-3),
-        r"The output codes of the endpoint encode at batch size 1 differs from the golden answer by 0\.001",
+        r"The output codes of the endpoint encode at batch size 1: the difference from the golden output is 0\.001",
     ),
     "indices": (
         lambda version: change_golden(version, "encode_top_k/outputs/values", lambda values: values[:, ::-1]),
-        "What `indices` of encode_top_k at batch size 1 name differs",
+        "The entries that `indices` of encode_top_k at batch size 1 point to: the difference",
     ),
-    "request": (ask_another, r"requests/encode\.row\.json asks the endpoint encode_top_k"),
-    "warm-up": (drop_warm_up, "No warm-up record asks serving_default"),
-    "all": (lambda version: (version / "assets.extra" / "SHA256SUMS").unlink(), "is no version that keras_sae exported"),
+    "request": (ask_another, r"requests/encode\.row\.json is a request to the endpoint encode_top_k"),
+    "warm-up": (drop_warm_up, "There is no warm-up record for serving_default"),
+    "all": (lambda version: (version / "assets.extra" / "SHA256SUMS").unlink(), "keras_sae did not export this version"),
 }
 
 
@@ -92,7 +92,7 @@ def test_the_first_thing_that_is_wrong_is_told(name, copied):
     # In this process, which has Keras, for the time that it takes to start another; the command is tried below.
     spoil, message = WRONG[name]
     spoil(copied / "1")
-    with pytest.raises(verification_script.Wrong, match=message):
+    with pytest.raises(verification_script.VerificationError, match=message):
         verification_script.check(copied / "1")
 
 
@@ -108,7 +108,7 @@ def test_the_command_ends_with_status_1_and_a_sentence(copied, capsys):
 def test_a_configuration_that_serves_no_version_is_told(copied):
     config = copied / "models.config"
     config.write_text(config.read_text().replace("versions: 1", "versions: 1 versions: 7"))
-    with pytest.raises(RuntimeError, match="serves the version 7, and there is no folder"):
+    with pytest.raises(RuntimeError, match="serves version 7, but there is no folder"):
         verify_export(copied)
     config.unlink()
     with pytest.raises(RuntimeError, match=r"models\.config is missing"):
@@ -142,6 +142,6 @@ for name in ("keras", "keras_sae"):
 
 @pytest.mark.parametrize("name", ["nothing", ""])
 def test_a_folder_without_versions_is_refused(name, tmp_path, capsys):
-    with pytest.raises(FileNotFoundError, match="where no version is"):
+    with pytest.raises(FileNotFoundError, match="which contains no version"):
         verify_export(tmp_path / name)
     assert cli.main(["verify-export", str(tmp_path / name)]) == 2

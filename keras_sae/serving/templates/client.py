@@ -1,9 +1,9 @@
-"""Asks a TF Serving server for predictions, by REST or by gRPC. Copy what you need.
+"""Requests predictions from TF Serving, by REST or gRPC. Copy what you need.
 
     python client.py --inputs images.npy --endpoint encode_top_k
     python client.py --inputs images.npy --endpoint encode --grpc localhost:8500 --outputs codes.npz
 
-REST needs NumPy alone. gRPC needs `pip install grpcio` and `pip install --no-deps tensorflow-serving-api`, beside TensorFlow.
+REST needs only NumPy. gRPC needs TensorFlow, `pip install grpcio` and `pip install --no-deps tensorflow-serving-api`.
 """
 
 import argparse
@@ -17,17 +17,18 @@ import numpy as np
 
 
 def predict_rest(address, model, endpoint, inputs, version=None, label=None, timeout=60):
-    """Asks by REST, and returns a dictionary of arrays.
+    """Requests a prediction by REST and returns a dictionary of arrays.
 
     Args:
-        address: Such as "http://localhost:8501".
+        address: For example "http://localhost:8501".
         model: Name of the model.
-        endpoint: Such as "encode".
-        inputs: Dictionary of arrays by name. Bytes, such as encoded images in `image_bytes`, are a list of `bytes`.
-        version, label: Which version to ask, by its number or by its label; by default the highest that is loaded.
+        endpoint: For example "encode".
+        inputs: Dictionary of arrays by name. Pass encoded images, `image_bytes`, as a list of `bytes`.
+        version, label: The version to use, by number or by label. By default the highest one that is loaded.
+        timeout: Seconds to wait for the server.
 
     Raises:
-        RuntimeError: What the server said was wrong.
+        RuntimeError: The server refused the request. The message is the server's.
     """
     url = f"{address}/v1/models/{model}"
     if label is not None:
@@ -36,7 +37,7 @@ def predict_rest(address, model, endpoint, inputs, version=None, label=None, tim
         url += f"/versions/{version}"
     body = {"signature_name": endpoint, "inputs": {name: _as_json(values) for name, values in inputs.items()}}
     outputs = _ask(f"{url}:predict", timeout, body)["outputs"]
-    if not isinstance(outputs, dict):  # of a single output a server leaves out the name
+    if not isinstance(outputs, dict):  # TF Serving leaves out the name of a single output
         signatures = _ask(f"{url}/metadata", timeout)["metadata"]["signature_def"]["signature_def"]
         (name,) = signatures[endpoint]["outputs"]
         outputs = {name: outputs}
@@ -44,7 +45,7 @@ def predict_rest(address, model, endpoint, inputs, version=None, label=None, tim
 
 
 def predict_grpc(address, model, endpoint, inputs, version=None, label=None, timeout=60):
-    """Asks by gRPC, with the arguments of `predict_rest` but for `address`, such as "localhost:8500"."""
+    """Does the same by gRPC. The arguments are those of `predict_rest`, with an `address` like "localhost:8500"."""
     import grpc
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
@@ -84,15 +85,15 @@ def _as_json(values):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", nargs="+", required=True, metavar="FILE", help="an array in a .npy file, or images")
+    parser.add_argument("--inputs", nargs="+", required=True, metavar="FILE", help="a .npy file with an array, or image files")
     parser.add_argument("--endpoint", default="encode", help="(default: %(default)s)")
-    parser.add_argument("--input", metavar="NAME", help="name of the input (default: image_bytes for images, else inputs)")
+    parser.add_argument("--input", metavar="NAME", help="name of the input (default: image_bytes for image files, else inputs)")
     parser.add_argument("--model", default="@NAME@", help="(default: %(default)s)")
     parser.add_argument("--rest", default="http://localhost:8501", metavar="URL", help="(default: %(default)s)")
-    parser.add_argument("--grpc", metavar="HOST:PORT", help="ask by gRPC instead")
-    parser.add_argument("--version", type=int, help="ask this version")
-    parser.add_argument("--label", help="ask the version of this label")
-    parser.add_argument("--outputs", metavar="FILE.npz", help="write the outputs there")
+    parser.add_argument("--grpc", metavar="HOST:PORT", help="use gRPC instead of REST")
+    parser.add_argument("--version", type=int, help="number of the version to use")
+    parser.add_argument("--label", help="label of the version to use")
+    parser.add_argument("--outputs", metavar="FILE.npz", help="write the outputs to this file")
     options = parser.parse_args()
     if options.inputs[0].endswith(".npy"):
         inputs = {options.input or "inputs": np.load(options.inputs[0])}

@@ -1,5 +1,4 @@
 import builtins
-import sys
 
 import keras
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from keras_sae import cli
 from keras_sae.models import DenseAutoencoder
 from keras_sae.serving import export_encoder
+from keras_sae.serving._formats import FORMATS
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the exporters are tried with TensorFlow")
 
@@ -62,9 +62,8 @@ def test_another_name_is_refused_and_a_missing_package_told(model, tmp_path, mon
 
 def test_a_file_that_gives_other_codes_is_not_kept(model, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime", reason="the extra onnx brings it")
-    other_formats = sys.modules["keras_sae.serving._formats"]
-    right = other_formats._run_onnx
-    monkeypatch.setattr(other_formats, "_run_onnx", lambda path, inputs: right(path, inputs) + 0.01)
+    *names, run_onnx = FORMATS[".onnx"]
+    monkeypatch.setitem(FORMATS, ".onnx", (*names, lambda path, inputs: run_onnx(path, inputs) + 0.01))
     with pytest.raises(RuntimeError, match="differ by"):
         export_encoder(model, tmp_path / "encoder.onnx")
     assert list(tmp_path.iterdir()) == []

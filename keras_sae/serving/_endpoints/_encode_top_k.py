@@ -1,0 +1,53 @@
+import math
+
+import keras
+
+from keras_sae._checks import check_integer
+from keras_sae.layers import KSparse
+from keras_sae.serving._endpoints._encode import encode
+from keras_sae.serving._endpoints._endpoint import Endpoint
+
+TOP_K = 32  # entries returned from codes whose number of active entries is unknown
+
+
+def encode_top_k(model, inputs, top_k):
+    import tensorflow as tf
+
+    codes = encode(model, inputs)["codes"]
+    # With a width of -1, `tf.reshape` fails on an empty batch.
+    width = tf.reduce_prod(tf.shape(codes)[1:]) if None in codes.shape[1:] else math.prod(codes.shape[1:])
+    flat = tf.reshape(codes, (tf.shape(codes)[0], width))
+    # A NaN counts as the strongest entry, so that clients see it.
+    strength = tf.where(tf.math.is_nan(flat), tf.cast(float("inf"), flat.dtype), tf.abs(flat))
+    indices = tf.math.top_k(strength, top_k).indices  # (batch, top_k), strongest first
+    return {"indices": indices, "values": tf.gather(flat, indices, batch_dims=1)}
+
+
+def check_top_k(model, top_k):
+    """Checks the argument `top_k`, or chooses it where it is None."""
+    shape = model.encoder.outputs[0].shape[1:]
+    width = math.prod(size or 1 for size in shape)  # maps of unknown size have at least one position
+    if top_k is None:
+        return min(_active(model) or TOP_K, width)
+    meaning = f"is the number of entries that `encode_top_k` returns from each code, whose width is {width} here,"
+    return check_integer("top_k", top_k, meaning, at_most=width)
+
+
+def _active(model):
+    """How many entries of a code the `KSparse` at the end of the encoder keeps; None where this is unknown."""
+    last = next(layer for layer in reversed(model.encoder.layers) if not isinstance(layer, keras.layers.Identity))
+    shape = model.encoder.outputs[0].shape[1:]
+    if not isinstance(last, KSparse) or None in shape:
+        return None
+    return last.kept * {"units": math.prod(shape[:-1]), "positions": shape[-1], "all": 1}[last.across]
+
+
+ENCODE_TOP_K = Endpoint(
+    "encode_top_k",
+    reads="inputs",
+    outputs=("indices", "values"),
+    meaning="the entries of each code with the largest magnitude, largest first",
+    function=encode_top_k,
+    options=("top_k",),
+    indices_of="encode",
+)

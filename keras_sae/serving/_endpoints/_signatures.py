@@ -1,0 +1,38 @@
+"""The signatures of an exported model: its endpoints, with one input each."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+from keras_sae.serving._endpoints._endpoint import Endpoint
+from keras_sae.serving._endpoints._inputs import Input, codes_of, image_bytes_of, images_of, inputs_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """An endpoint of one model. `function` takes a tensor of `input` and returns a dictionary of tensors."""
+
+    endpoint: Endpoint
+    input: Input
+    function: Callable
+    indices_of: str | None
+
+
+def signatures_of(endpoints, model, options, image_inputs=False):
+    """The signatures of a model by name. `options` are arguments of `export` that endpoints take."""
+    readers = {"inputs": inputs_of(model), "codes": codes_of(model)}
+    endpoints = [endpoint for endpoint in endpoints if endpoint.fits(model)]
+
+    def signature(endpoint, reader, suffix=""):
+        bound = functools.partial(endpoint.function, model, **{name: options[name] for name in endpoint.options})
+        indices_of = endpoint.indices_of and endpoint.indices_of + suffix
+        return Signature(endpoint, reader, lambda tensor: bound(reader.read(tensor)), indices_of)
+
+    signatures = {endpoint.name: signature(endpoint, readers[endpoint.reads]) for endpoint in endpoints}
+    # TF Serving uses this name for requests that name no signature.
+    signatures = {"serving_default": signatures["encode"], **signatures}
+    for reader in (images_of(model), image_bytes_of(model)) if image_inputs else ():
+        suffix = f"_{reader.name}"
+        of_images = [endpoint for endpoint in endpoints if endpoint.reads == "inputs"]
+        signatures.update({endpoint.name + suffix: signature(endpoint, reader, suffix) for endpoint in of_images})
+    return signatures
