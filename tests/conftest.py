@@ -1,4 +1,6 @@
+import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -73,23 +75,49 @@ def tfds_data_dir():
 
 @pytest.fixture(scope="session")
 def in_fresh_process(tmp_path_factory):
-    """Runs Python code in a new process, in a directory of its own, and returns what it printed."""
+    """Runs Python code in a new process, in an own directory, and returns what it printed.
 
-    def run(code, *arguments, check=True, **environment):
-        completed = subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path_factory.mktemp("process"),
-            env={**os.environ, **environment},
-            timeout=300,
-        )
+    The process is a fork of one that has imported Keras and nothing else, which saves seconds per call. A true start of Python
+    follows on `bare=True`, and where the environment has changed since.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["keras"])
+    known = _environment()
+
+    def run(code, *arguments, check=True, bare=False, **environment):
+        folder, arguments = tmp_path_factory.mktemp("process"), list(map(str, arguments))
+        if bare or environment or _environment() != known:
+            command = [sys.executable, "-c", code, *arguments]
+            environment = {**os.environ, **environment}
+            completed = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=300)
+        else:
+            (folder / "code.py").write_text(FORKED.format(folder=str(folder), arguments=arguments) + code)
+            process = context.Process(target=runpy.run_path, args=(str(folder / "code.py"),))
+            process.start()
+            process.join(timeout=300)
+            process.kill()
+            printed = [(folder / name).read_text() for name in ("stdout", "stderr")]
+            completed = subprocess.CompletedProcess(code, process.exitcode, *printed)
         if check:
             assert completed.returncode == 0, completed.stderr[-3000:]
             return completed.stdout
         return completed
 
     return run
+
+
+FORKED = """
+import os, sys
+os.chdir({folder!r})
+os.dup2(os.open("stdout", os.O_WRONLY | os.O_CREAT), 1)
+os.dup2(os.open("stderr", os.O_WRONLY | os.O_CREAT), 2)
+sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+sys.argv = ["-c", *{arguments!r}]
+"""
+
+
+def _environment():
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 @pytest.fixture

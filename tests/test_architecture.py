@@ -126,9 +126,8 @@ def test_classes_are_registered_under_the_package():
                 assert keras.saving.get_registered_object(f"keras_sae>{name}") is getattr(package, name)
 
 
-def test_importing_is_light(in_fresh_process):
-    # Processor time, which other work on the machine does not change, beside that of Keras. Keras itself imports scikit-learn
-    # and matplotlib where they are installed.
+def test_importing_is_light_and_prints_nothing(in_fresh_process):
+    # Processor time, as a share of what Keras takes. Keras itself imports scikit-learn and matplotlib where they are installed.
     code = """
 import time, sys
 start = time.process_time()
@@ -141,8 +140,5 @@ print((time.process_time() - start) / keras_seconds)
 heavy = {"tensorflow_datasets", "matplotlib", "sklearn"} & (set(sys.modules) - before)
 assert not heavy, heavy
 """
-    assert min(float(in_fresh_process(code).split()[-1]) for _ in range(3)) < 0.05
-
-
-def test_nothing_is_printed_at_import(in_fresh_process):
-    assert in_fresh_process("import keras_sae") == ""
+    # Again where it was slow, because other work on the machine can change processor time too.
+    assert any(float(in_fresh_process(code, bare=True)) < 0.05 for _ in range(3))

@@ -16,6 +16,7 @@ def test_every_notebook_is_listed(root):
     assert {path.stem for path in (root / "notebooks").glob("*.ipynb")} == set(NOTEBOOKS)
 
 
+@pytest.mark.slow  # half a minute each
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_runs(name, root, tmp_path):
     from nbclient import NotebookClient

@@ -136,6 +136,7 @@ for name in ("keras", "keras_sae"):
     raise AssertionError(name)
 """,
         exported / "1",
+        bare=True,
     )
     assert "14 endpoints" in printed
 
