@@ -3,7 +3,7 @@ import numbers
 
 import keras
 
-from keras_sae.layers._selection import AnnealedK
+from keras_sae.layers import KSelection, selections_of
 
 
 class _LinearSchedule(keras.callbacks.Callback):
@@ -79,7 +79,7 @@ class KSchedule(_LinearSchedule):
         self.start = int(start)
 
     def find(self):
-        self._layers = list(_annealed_layers(self.model))
+        self._layers = [layer for layer in selections_of(self.model) if isinstance(layer, KSelection)]
         if not self._layers:
             raise ValueError(
                 f"KSchedule changes the k of KSparse and BatchKSparse layers, and the model {self.model.name!r} has none."
@@ -159,12 +159,3 @@ class PenaltySchedule(_LinearSchedule):
 def _number(variable):
     # Not int(variable), which the variables of a tf.distribute strategy refuse.
     return int(keras.ops.convert_to_numpy(variable))
-
-
-def _annealed_layers(model):
-    """The layers of a model, and of the models in it, that train with a `current_k`."""
-    for layer in model.layers:
-        if isinstance(layer, AnnealedK):
-            yield layer
-        elif isinstance(layer, keras.Model):
-            yield from _annealed_layers(layer)

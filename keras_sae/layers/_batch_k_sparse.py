@@ -1,40 +1,41 @@
 import math
-import numbers
 
 import keras
 from keras import ops
 
+from keras_sae._checks import check_number
 from keras_sae.distributed import gather_over_replicas
-from keras_sae.layers._selection import AnnealedK
+from keras_sae.layers._selection import KSelection
 from keras_sae.layers._top_k import keep, largest_of_many, of_this_replica
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class BatchKSparse(AnnealedK):
-    """Keeps the `k` largest entries per sample on average over the batch, and sets the others to zero.
+class BatchKSparse(KSelection):
+    """Keeps the `k` largest entries per sample, on average over the batch, and sets the others to zero.
 
-    In training all entries of the batch compete, and `k * batch` of them stay, exactly that many whatever the ties: a
-    sample that needs more units takes them from one that needs fewer.
+    In training all entries of the batch compete, and exactly `k * batch` of them stay, ties included. A sample that needs
+    more units takes them from one that needs fewer.
 
-    At inference a sample must not depend on its neighbours. So the smallest entry that won is kept as a moving average,
-    `threshold`, a saved weight:
+    At inference a sample must not depend on the other samples of the batch. So training keeps a moving average of the
+    smallest winner, the saved weight `threshold`:
 
         threshold = momentum * threshold + (1 - momentum) * smallest winner of the batch
 
-    and every entry of at least `threshold` stays. That is `k` entries per sample on average for data like those of the
-    training. Before the first training step `threshold` is minus infinity, and everything stays.
+    At inference every entry of at least `threshold` stays: `k` per sample on average, for data like the training data.
+    Before the first training step `threshold` is minus infinity, and everything stays. The first batch sets it; a batch
+    whose smallest winner is not finite leaves it unchanged.
 
-    The first batch sets the threshold; a batch whose smallest winner is not finite leaves it. A NaN never wins and never
-    hides. `current_k`, which `keras_sae.callbacks.KSchedule` anneals, is the `k` that training uses.
+    In training `k` is the saved weight `current_k`, which `keras_sae.callbacks.KSchedule` anneals. A NaN takes no place
+    among the winners and leaves the layer as NaN; see `Selection`. As for `KSparse`, the default activation is linear.
 
     Args:
         k: Integer, at least 1 and at most the number of entries of a sample's code.
-        synchronized: Whether the entries of all replicas of a `tf.distribute` strategy compete with each other, as those
-            of one large batch would. By default each replica's do, and `threshold` averages over replicas.
-        momentum: Float in [0, 1). How slowly `threshold` moves.
+        synchronized: Whether the replicas of a `tf.distribute` strategy select from one common batch. By default each
+            replica selects from its own, and `threshold` is averaged over replicas.
+        momentum: Float in [0, 1). The weight of the past in `threshold`.
 
     Input shape:
-        `(batch, ..., units)`, every size but the batch known. The entries of all positions of a sample count.
+        `(batch, ..., units)`. Every size but the batch must be known. The entries of all positions of a sample count.
 
     Output shape:
         The same.
@@ -53,18 +54,12 @@ class BatchKSparse(AnnealedK):
         Bussmann, Leask and Nanda, "BatchTopK Sparse Autoencoders", 2024, https://arxiv.org/abs/2412.06410.
     """
 
-    # As with KSparse, the competition is the nonlinearity.
-    default_activation = "linear"
+    across = "all"
 
     def __init__(self, k, synchronized=False, momentum=0.99, **kwargs):
         super().__init__(k, **kwargs)
-        if not (isinstance(momentum, numbers.Real) and 0 <= momentum < 1):
-            raise ValueError(
-                "`momentum` is the weight of the past in the moving average of the threshold and must lie in [0, 1). "
-                f"Received: momentum={momentum!r}."
-            )
         self.synchronized = bool(synchronized)
-        self.momentum = float(momentum)
+        self.momentum = check_number("momentum", momentum, "is the weight of the past in `threshold`", at_least=0, below=1)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -78,18 +73,15 @@ class BatchKSparse(AnnealedK):
             aggregation="mean",
         )
 
-    def call(self, inputs, training=False):
+    def select(self, inputs, scores, training):
         if not training:
-            # Said this way round, because a NaN is not below anything and stays.
-            return ops.where(ops.cast(inputs, "float32") < self.threshold, ops.zeros_like(inputs), inputs)
-        if inputs.shape[0] == 0:
-            return inputs
-        scores = ops.reshape(ops.stop_gradient(inputs), (-1,))
+            return ops.where(ops.cast(scores, "float32") < self.threshold, ops.zeros_like(inputs), inputs)
+        scores = ops.reshape(scores, (-1,))
         size = ops.shape(scores)[0]
         entries, start = gather_over_replicas(scores) if self.synchronized else (scores, 0)
         samples = ops.shape(entries)[0] // self.competitors
 
-        def select(entries, count, limit):
+        def largest(count, limit):
             if limit is None:
                 indices, smallest = largest_of_many(entries, count * samples)
                 wins = None
@@ -101,7 +93,7 @@ class BatchKSparse(AnnealedK):
                 indices, wins = of_this_replica(indices, wins, start, size)
             return keep(inputs, indices, wins), ops.cast(smallest, "float32")
 
-        selected, smallest = self.at_current_k(inputs, entries, select)
+        selected, smallest = self.at_current_k(largest)
         self._move_threshold(smallest)
         return selected
 

@@ -3,49 +3,97 @@ import math
 import keras
 from keras import ops
 
+from keras_sae._checks import check_integer
 from keras_sae.layers._top_k import has_nan, with_nan_of, without_nan
 
 
-class AnnealedK(keras.layers.Layer):
-    """What the selections of the `k` largest share: a check of `k`, and `current_k`, the number that they train with.
+class Selection(keras.layers.Layer):
+    """Base class of selections, the layers that zero entries of a code: `KSparse`, `BatchKSparse`, `WinnerTakeAll`, yours.
 
-    `current_k` is a saved weight that starts at `k`; `keras_sae.callbacks.KSchedule` changes it during training, and the
-    compiled graph follows without being traced again.
+    A subclass decides in `select` which entries stay. This class treats all selections alike:
+
+    - A NaN takes no place among the winners. It leaves the layer as NaN, so that the loss becomes NaN and
+      `keras.callbacks.TerminateOnNaN` ends the run.
+    - A batch without samples is returned as it is.
+    - The output has the shape of the input, and masks pass through.
+    - A code whose competing axes have an unknown size is refused when the layer is built.
+
+    Models append a selection to the encoder, and read these attributes:
+
+    Attributes:
+        default_activation: Activation of the code where the user gives none.
+        exact_zeros: Whether silent entries are exactly zero at inference.
+        across: The entries of a sample that compete: `"units"` (those of each position), `"positions"` (those of each unit)
+            or `"all"`.
+        competitors: Integer, the number of entries that compete with each other. Set by `build`.
+
+    Input shape:
+        `(batch, ..., units)`. The sizes of the axes along which entries compete must be known.
+
+    Output shape:
+        The same.
+
+    Example:
+
+    >>> class NearlyLargest(Selection):
+    ...     '''Keeps the entries of at least half the largest one at their position.'''
+    ...
+    ...     def select(self, inputs, scores, training):
+    ...         least = 0.5 * keras.ops.max(scores, axis=-1, keepdims=True)
+    ...         return keras.ops.where(scores >= least, inputs, 0.0)
+    >>> code = np.array([[1.0, 4.0, 3.0], [np.nan, 2.0, 0.5]], "float32")
+    >>> print(keras.ops.convert_to_numpy(NearlyLargest()(code)))
+    [[ 0.  4.  3.]
+     [nan  2.  0.]]
     """
 
-    across = "all"  # which entries of a sample compete: those of a position's units, of a unit's positions, or all
+    default_activation = "linear"
+    exact_zeros = True
+    across = "units"
 
-    def __init__(self, k, **kwargs):
+    def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        if isinstance(k, bool) or not hasattr(k, "__index__") or k < 1:
-            raise ValueError(f"`k` counts the entries kept active and must be an integer of at least 1. Received: k={k!r}.")
-        self.k = int(k)
         self.supports_masking = True
-        self.compile_by_xla(False)
 
-    def compile_by_xla(self, wanted):
-        """Prepares for steps that TensorFlow compiles by XLA, or says to Keras' `jit_compile="auto"` that it should not.
-
-        XLA of TensorFlow crashes where a gradient goes through a choice of graphs. So the layer then selects in one, which
-        sorts whole codes, whatever `k`. Models of this package call this when they are compiled.
+    def select(self, inputs, scores, training):
+        """Zeroes the entries that lose. To be defined by subclasses.
 
         Args:
-            wanted: Whether XLA was asked for.
+            inputs: The code. Gradients flow through the entries of it that you return.
+            scores: What `score` makes of it, without gradient and with minus infinity in place of NaN.
+            training: Whether the model is in training.
+
+        Returns:
+            Tensor of the shape of `inputs`: an entry of it where it wins, and 0 elsewhere.
         """
-        chooses = keras.backend.backend() != "tensorflow"
-        self.supports_jit = wanted or chooses
-        self._in_one_graph = wanted and not chooses
+        raise NotImplementedError
+
+    def score(self, inputs):
+        """What entries compete by, of the shape of `inputs`: by default their values."""
+        return inputs
+
+    def compile_by_xla(self, wanted):
+        """Prepares the layer for steps that XLA compiles. Models call it when they are compiled.
+
+        Args:
+            wanted: Whether the user asked for XLA.
+        """
 
     def build(self, input_shape):
         self.competitors = self._count_competitors(tuple(input_shape))
-        self.current_k = self.add_weight(
-            name="current_k",
-            shape=(),
-            dtype="int32",
-            initializer=keras.initializers.Constant(self.k),
-            trainable=False,
-            aggregation="only_first_replica",
-        )
+
+    def call(self, inputs, training=False):
+        if inputs.shape[0] == 0:
+            return inputs
+        scores = self.score(ops.stop_gradient(inputs))
+        # Two conditions rather than one around it all: `select` may gather over replicas, which must not be conditional.
+        doubtful = has_nan(scores)
+        scores = ops.cond(doubtful, lambda: without_nan(scores), lambda: scores)
+        selected = self.select(inputs, scores, training)
+        return ops.cond(doubtful, lambda: with_nan_of(inputs, selected), lambda: selected)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
     def _count_competitors(self, input_shape):
         name, received = type(self).__name__, f"Received: input_shape={input_shape}."
@@ -57,61 +105,86 @@ class AnnealedK(keras.layers.Layer):
         *positions, units = input_shape[1:]
         if self.across == "positions" and not positions:
             raise ValueError(
-                f'across="positions" lets the positions of each unit\'s map compete, and this code has no maps. {received} '
-                'Use across="units".'
+                f"The positions of each unit's map compete in this {name}, and this code has no maps. {received} "
+                "Use it on the code of a convolution, (batch, ..., units) with spatial axes, or let units compete."
             )
         sizes = {"units": [units], "positions": positions, "all": [*positions, units]}[self.across]
         if None in sizes:
             raise ValueError(
-                f"{name} must know the size of every axis along which entries compete, here that of the positions too. "
+                f"{name} must know the size of every axis along which entries compete, here those of the positions too. "
                 f"{received} Give the model's input a fixed size."
             )
-        competitors = math.prod(sizes)
-        if self.k > competitors:
-            counted = {
-                "units": "the width of the code, the last axis",
-                "positions": "the number of positions of a map",
-                "all": "the number of entries of a sample's code",
+        return math.prod(sizes)
+
+
+class KSelection(Selection):
+    """Base class of the selections that keep the `k` largest.
+
+    In training they keep `current_k` entries, a saved weight that starts at `k`. `keras_sae.callbacks.KSchedule` changes
+    it, and the compiled graph follows without being traced again.
+    """
+
+    def __init__(self, k, **kwargs):
+        super().__init__(**kwargs)
+        self.k = check_integer("k", k, "counts the entries kept active")
+        self.compile_by_xla(False)
+
+    def compile_by_xla(self, wanted):
+        # XLA of TensorFlow crashes where a gradient goes through a switch of graphs. So under XLA there is one graph, which
+        # sorts whole codes whatever `k`; and Keras' `jit_compile="auto"` is told to leave XLA out.
+        switches = keras.backend.backend() != "tensorflow"
+        self.supports_jit = wanted or switches
+        self._in_one_graph = wanted and not switches
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if self.k > self.competitors:
+            counted, unit = {
+                "units": ("the width of the code, the last axis", "units"),
+                "positions": ("the number of positions of a map", "positions"),
+                "all": ("the number of entries of a sample's code", "entries" if len(input_shape) > 2 else "units"),
             }[self.across]
             raise ValueError(
-                f"`k` counts the entries kept active and cannot exceed {counted}. "
-                f"Received: k={self.k}, {self.across if len(sizes) == 1 else 'entries'}={competitors}, "
-                f"input_shape={input_shape}. Lower `k`, or make the code larger."
+                f"`k` counts the entries kept active and cannot exceed {counted}. Received: k={self.k}, "
+                f"{unit}={self.competitors}, input_shape={tuple(input_shape)}. Lower `k`, or make the code larger."
             )
-        return competitors
+        self.current_k = self.add_weight(
+            name="current_k",
+            shape=(),
+            dtype="int32",
+            initializer=keras.initializers.Constant(self.k),
+            trainable=False,
+            aggregation="only_first_replica",
+        )
 
-    def at_current_k(self, inputs, scores, select):
-        """Selects as many entries as `current_k` says at present.
+    def at_current_k(self, select):
+        """Calls `select(count, limit)` to keep `current_k` entries.
 
-        The width of a top-k is part of a compiled graph, and a wide one is slow. So there is a graph for what is wanted in
-        the end, where nothing is NaN; and, for the rest, one for a few times that width, and one for everything.
+        The width of a top-k is part of a compiled graph, and a wide one is slow. So there is a graph for `k` itself, one for
+        a few times as many, and one for all entries; the current `k` picks the narrowest that is wide enough.
 
         Args:
-            inputs: The code.
-            scores: What its entries compete by.
-            select: Function of scores without NaN; of `count`, the number to keep; and of `limit`, an integer that `count`
-                does not exceed, or None where `count` is an integer itself. Returns the selected code, and what else it
-                wants to say, as a tuple.
-
-        Returns:
-            What `select` returned, with every NaN of `inputs` in its place.
+            select: Function of `count`, the number to keep, and of `limit`, an integer that `count` does not exceed; None
+                where `count` is an integer itself. Returns a tensor, or a tuple of tensors.
         """
         current = ops.convert_to_tensor(self.current_k)
-        widths = sorted({min(width, self.competitors) for width in (4 * self.k, self.competitors)})
-
-        def with_care(width):
-            selected, *more = select(without_nan(scores), current, width)
-            return (with_nan_of(inputs, selected), *more)
-
         if self._in_one_graph:
-            return with_care(self.competitors)
-        branches = [lambda: select(scores, self.k, None), *(lambda width=width: with_care(width) for width in widths)]
+            return select(current, self.competitors)
+        widths = sorted({min(width, self.competitors) for width in (4 * self.k, self.competitors)})
+        branches = [lambda: select(self.k, None), *(lambda width=width: select(current, width) for width in widths)]
         wide_enough = 1 + sum(ops.cast(current > width, "int32") for width in widths[:-1])
-        ordinary = ops.logical_and(current == self.k, ops.logical_not(has_nan(scores)))
-        return ops.switch(ops.where(ordinary, 0, wide_enough), branches)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
+        return ops.switch(ops.where(current == self.k, 0, wide_enough), branches)
 
     def get_config(self):
         return {**super().get_config(), "k": self.k}
+
+
+def selections_of(model):
+    """All selections of a model, and of the models in it, in the order of its layers."""
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, Selection):
+            found.append(layer)
+        elif isinstance(layer, keras.Model):
+            found.extend(selections_of(layer))
+    return found

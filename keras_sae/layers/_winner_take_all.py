@@ -1,47 +1,41 @@
 import math
-import numbers
 
 import keras
 from keras import ops
 
+from keras_sae._checks import check_number
 from keras_sae.distributed import gather_over_replicas
-from keras_sae.layers._top_k import (
-    has_nan,
-    keep,
-    largest_of_rows,
-    of_this_replica,
-    rows_across,
-    with_nan_of,
-    without_nan,
-)
+from keras_sae.layers._selection import Selection
+from keras_sae.layers._top_k import keep, largest_of_rows, of_this_replica, rows_across
 
-# The rounding error of `lifetime * batch` that is forgiven before it is rounded down: 0.29 * 100 is 28.999999999999996.
+# Tolerance before `lifetime * batch` is rounded down, because 0.29 * 100 is 28.999999999999996.
 _ROUNDING = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class WinnerTakeAll(keras.layers.Layer):
+class WinnerTakeAll(Selection):
     """Keeps the winners of each unit and sets its other entries to zero.
 
-    Two competitions, of which either or both can be asked for:
+    There are two competitions. Use either, or both:
 
-    - `spatial`: in each unit's map the largest entry of a sample wins, in training and at inference.
-    - `lifetime`: of a unit's entries in the batch (of its spatial winners, where `spatial`) the largest
-      `max(1, floor(lifetime * count))` win, in training only. Every unit wins somewhere, so none dies, whatever the
-      rates of the others; a batch of one sample keeps everything.
+    - `spatial`: in each unit's map, the largest entry of a sample wins, in training and at inference.
+    - `lifetime`: of all entries of a unit in the batch (with `spatial`, of its spatial winners), the largest
+      `max(1, floor(lifetime * count))` win, in training only. Every unit wins somewhere, so no unit dies. A batch of one
+      sample keeps everything.
 
-    At inference a code with `lifetime` alone is left as it is: the activation of the layer before, a ReLU, then makes the
-    zeros. Ties are broken by index. Gradients flow through the winners only. A NaN never wins and never hides.
+    With `lifetime` alone, a code passes unchanged at inference: the zeros then come from the activation before, by default
+    a ReLU. Among equal entries the first ones win. Gradients flow through the winners only. A NaN takes no place among
+    the winners and leaves the layer as NaN; see `Selection`.
 
     Args:
-        spatial: Whether the positions of each unit's map compete. Needs codes of at least one spatial axis.
-        lifetime: Float in (0, 1], the share of its entries in the batch that a unit keeps; or None, for no such
+        spatial: Whether the positions of each unit's map compete. Needs codes with at least one spatial axis.
+        lifetime: Float in (0, 1], the share of its entries in the batch that a unit keeps; or None for no lifetime
             competition.
-        synchronized: Whether the lifetime competition is held over the batches of all replicas of a `tf.distribute`
-            strategy together, as it would be over one large batch. By default over each replica's.
+        synchronized: Whether the lifetime competition spans all replicas of a `tf.distribute` strategy, as over one large
+            batch. By default each replica has its own.
 
     Input shape:
-        `(batch, ..., units)`, non-negative as a rule. The spatial sizes must be known.
+        `(batch, ..., units)`, usually non-negative. The spatial sizes must be known.
 
     Output shape:
         The same.
@@ -63,55 +57,39 @@ class WinnerTakeAll(keras.layers.Layer):
 
     def __init__(self, spatial=False, lifetime=0.05, synchronized=False, **kwargs):
         super().__init__(**kwargs)
-        if lifetime is not None and not (
-            isinstance(lifetime, numbers.Real) and not isinstance(lifetime, bool) and 0 < lifetime <= 1
-        ):
-            raise ValueError(
-                "`lifetime` is the share of its entries in the batch that a unit keeps, and must lie in (0, 1]; or None, "
-                f"for no competition over the batch. Received: lifetime={lifetime!r}."
-            )
-        if lifetime is None and not spatial:
+        if lifetime is not None:
+            meaning = "is the share of its entries in the batch that a unit keeps, or None for no competition over the batch,"
+            lifetime = check_number("lifetime", lifetime, meaning, above=0, at_most=1)
+        elif not spatial:
             raise ValueError(
                 "WinnerTakeAll needs a competition: spatial=True, a `lifetime`, or both. "
                 "Received: spatial=False, lifetime=None."
             )
         self.spatial = bool(spatial)
-        self.lifetime = None if lifetime is None else float(lifetime)
+        self.lifetime = lifetime
         self.synchronized = bool(synchronized)
-        self.supports_masking = True
 
-    def build(self, input_shape):
-        if len(input_shape) < 2 or None in input_shape[1:]:
-            raise ValueError(
-                "WinnerTakeAll must know the size of every axis but the batch: `(batch, ..., units)`. "
-                f"Received: input_shape={tuple(input_shape)}."
-            )
-        if self.spatial and len(input_shape) < 3:
-            raise ValueError(
-                "spatial=True lets the positions of each unit's map compete, and this code has no maps. "
-                f"Received: input_shape={tuple(input_shape)}. Use it on a convolutional code, (batch, ..., units) with "
-                "spatial axes, or leave `spatial` out."
-            )
+    @property
+    def across(self):
+        return "positions" if self.spatial else "all"
+
+    @property
+    def exact_zeros(self):
+        return self.spatial
 
     def call(self, inputs, training=False):
-        lifetime = self.lifetime is not None and training
-        if not (self.spatial or lifetime) or inputs.shape[0] == 0:
+        if not (self.spatial or training):
             return inputs
-        scores = ops.stop_gradient(inputs)
-        # Twice a condition, rather than one around it all: replicas must meet outside.
-        doubtful = has_nan(scores)
-        scores = ops.cond(doubtful, lambda: without_nan(scores), lambda: scores)
-        selected = self._select(inputs, scores, lifetime)
-        return ops.cond(doubtful, lambda: with_nan_of(inputs, selected), lambda: selected)
+        return super().call(inputs, training=training)
 
-    def _select(self, inputs, scores, lifetime):
+    def select(self, inputs, scores, training):
         units = scores.shape[-1]
         candidates = None  # indices into the flattened code of those that compete in the batch, `(positions, units)`
         if self.spatial:
             maps, places = rows_across(scores, "positions")
             _, winners, _ = largest_of_rows(maps, 1)
             candidates = places(winners)  # (batch * units, 1)
-            if not lifetime:
+            if self.lifetime is None or not training:
                 return keep(inputs, candidates)
             scores = ops.take(ops.reshape(scores, (-1,)), ops.reshape(candidates, (-1, units)))
         scores = ops.reshape(scores, (-1, units))
@@ -133,9 +111,6 @@ class WinnerTakeAll(keras.layers.Layer):
             return min(count, max(1, math.floor(self.lifetime * count + _ROUNDING)))
         share = ops.cast(ops.floor(ops.cast(count, "float64") * self.lifetime + _ROUNDING), "int32")
         return ops.minimum(count, ops.maximum(1, share))
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
     def get_config(self):
         return {

@@ -6,8 +6,7 @@ from keras import ops
 
 from keras_sae import presets
 from keras_sae.distributed import DistributedModel, replica_count, sum_over_replicas
-from keras_sae.layers._selection import AnnealedK
-from keras_sae.layers._tied import tying_to
+from keras_sae.layers import selections_of, tying_to
 from keras_sae.metrics import CodeMetric
 from keras_sae.models._objective import Objective
 from keras_sae.models._parts import as_layer, as_model
@@ -123,9 +122,8 @@ class SparseAutoencoder(DistributedModel):
             metric.build(self.encoder.outputs[0].shape[-1])
         if of_code:
             metrics = [metric for metric in several if metric not in of_code] or None
-        for layer in self.encoder.layers:
-            if isinstance(layer, AnnealedK):
-                layer.compile_by_xla(kwargs.get("jit_compile") is True)
+        for selection in selections_of(self.encoder):
+            selection.compile_by_xla(kwargs.get("jit_compile") is True)
         super().compile(optimizer, loss, loss_weights, metrics, **kwargs)
         self._untracked.code_metrics = of_code
 

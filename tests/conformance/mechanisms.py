@@ -202,6 +202,7 @@ OTHERS = {
     "LISTA",
     "MaskingNoise",
     "SaltAndPepperNoise",
+    "Selection",
     "TiedConvTranspose",
     "TiedDense",
 }

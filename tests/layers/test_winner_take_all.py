@@ -88,5 +88,5 @@ def test_bad_arguments_are_refused_at_construction(arguments):
 def test_codes_without_maps_have_no_spatial_winners():
     with pytest.raises(ValueError, match="has no maps"):
         WinnerTakeAll(spatial=True).build((None, 8))
-    with pytest.raises(ValueError, match="every axis but the batch"):
+    with pytest.raises(ValueError, match="size of every axis"):
         WinnerTakeAll().build((None, None, 8))
