@@ -68,6 +68,8 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
         ICANN 2011. Makhzani and Frey, "Winner-Take-All Autoencoders", NIPS 2015, https://arxiv.org/abs/1409.2752.
     """
 
+    architecture = "conv"
+
     def __init__(
         self,
         input_shape,

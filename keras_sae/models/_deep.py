@@ -52,6 +52,8 @@ class DeepAutoencoder(SparseAutoencoder):
         Frey, "k-Sparse Autoencoders", 2013, section 4.5.
     """
 
+    architecture = "deep"
+
     def __init__(
         self,
         input_shape,

@@ -48,6 +48,8 @@ class DenseAutoencoder(SparseAutoencoder):
         Ng, "Sparse autoencoder", CS294A lecture notes, 2011. Makhzani and Frey, "k-Sparse Autoencoders", 2013.
     """
 
+    architecture = "dense"
+
     def __init__(
         self,
         input_shape,

@@ -60,6 +60,8 @@ class SparseAutoencoder(DistributedModel):
     ['l1', 'loss', 'reconstruction_loss']
     """
 
+    architecture = "custom"  # the word for it in metadata and names of presets
+
     def __init__(self, encoder, decoder, sparsity=None, corruption=None, name=None, **kwargs):
         encoder = as_model(encoder, "encoder")
         with tying_to(encoder.layers):

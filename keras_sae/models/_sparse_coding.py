@@ -61,6 +61,8 @@ class SparseCodingAutoencoder(SparseAutoencoder):
         Coding", 2010.
     """
 
+    architecture = "sparse_coding"
+
     def __init__(
         self,
         input_shape,

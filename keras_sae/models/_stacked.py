@@ -57,6 +57,8 @@ class StackedAutoencoder(DeepAutoencoder):
         Tutorial", stacked autoencoders. Vincent et al., "Stacked Denoising Autoencoders", JMLR 11, 2010.
     """
 
+    architecture = "stacked"
+
     def __init__(
         self,
         input_shape,

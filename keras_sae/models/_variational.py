@@ -67,6 +67,8 @@ class VariationalAutoencoder(SparseAutoencoder):
         Grosse and Norouzi, "Don't Blame the ELBO! A Linear VAE Perspective on Posterior Collapse", NeurIPS 2019.
     """
 
+    architecture = "variational"
+
     def __init__(
         self,
         input_shape,

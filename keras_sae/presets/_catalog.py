@@ -1,14 +1,11 @@
-import difflib
 import re
 from pathlib import Path
 
+from keras_sae._checks import nearest
 from keras_sae.presets import _remote
-from keras_sae.presets._manifest import METADATA
+from keras_sae.presets._manifest import METADATA, read_metadata
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-
-# The words for architectures in stems: a data set and a mechanism may hold underscores, as "fashion_mnist" does.
-_STEM = re.compile(r"(.+?)_(dense|deep|stacked|conv|group|sparse_coding|variational)(?:_(.+))?")
 
 
 def root():
@@ -20,15 +17,16 @@ def root():
 def names(data=None, architecture=None, mechanism=None):
     """Names of the presets that the package ships, sorted.
 
-    A name is `<data set>_<architecture>_<mechanism>`. Each argument keeps the names that have it in its place.
+    A name is usually `<data set>_<architecture>_<mechanism>`. The metadata of a preset says what its parts are. Each argument
+    keeps the presets that have this part.
 
     Args:
         data: A data set, such as `"fashion_mnist"`, or None for any.
-        architecture: An architecture, such as `"dense"`, or None for any.
-        mechanism: A mechanism, such as `"kl"`, or None for any.
+        architecture: `"dense"`, `"deep"`, `"stacked"`, `"conv"`, `"sparse_coding"`, `"variational"`, or None for any.
+        mechanism: What makes the code sparse, such as `"kl"`, or None for any.
 
     Raises:
-        ValueError: No preset has that data set, architecture or mechanism. The message lists those that some preset has.
+        ValueError: No preset has that data set, architecture or mechanism. The message lists the known ones.
 
     Example:
 
@@ -39,22 +37,18 @@ def names(data=None, architecture=None, mechanism=None):
     """
     found = sorted(path.parent.name for path in root().glob(f"*/{METADATA}"))
     wanted = {"data": data, "architecture": architecture, "mechanism": mechanism}
-    parts = {name: dict(zip(wanted, parts_of(name), strict=True)) for name in found}
+    wanted = {part: value for part, value in wanted.items() if value is not None}
+    if not wanted:
+        return found
+    parts = {name: read_metadata(root() / name, verify=False).get("parts", {}) for name in found}
     for part, value in wanted.items():
-        known = sorted({each[part] for each in parts.values() if each[part]})
-        if value is not None and value not in known:
+        known = sorted({each[part] for each in parts.values() if each.get(part)})
+        if value not in known:
             raise ValueError(
-                f"No preset of this package has {part}={value!r}. {_near(value, known)}"
+                f"No preset of this package has {part}={value!r}. {nearest(value, known)}"
                 f"Known for `{part}`: {', '.join(known) or 'none'}."
             )
-    return [name for name in found if all(value in (None, parts[name][part]) for part, value in wanted.items())]
-
-
-def parts_of(name):
-    """Data set, architecture and mechanism of the name of a preset. The mechanism is "" where the architecture implies it."""
-    stem = _STEM.fullmatch(name)
-    parts = stem.groups(default="") if stem else name.rsplit("_", 2)
-    return (*parts, "", "")[:3]
+    return [name for name in found if wanted.items() <= parts[name].items()]
 
 
 def find(preset):
@@ -81,11 +75,6 @@ def find(preset):
             "`model.save_to_preset(directory)`."
         )
     raise ValueError(
-        f"There is no preset named {str(preset)!r}, and no directory of that path. {_near(preset, names())}"
+        f"There is no preset named {str(preset)!r}, and no directory of that path. {nearest(preset, names())}"
         f"The presets are: {', '.join(names()) or 'none'}."
     )
-
-
-def _near(value, known):
-    near = difflib.get_close_matches(str(value), known, n=3, cutoff=0.4)
-    return f"Did you mean {' or '.join(map(repr, near))}? " if near else ""

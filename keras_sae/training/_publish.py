@@ -126,6 +126,7 @@ def _save(model, directory, recipe, data, metrics, of_training):
     metadata = {
         "name": recipe.name,
         "title": recipe.title,
+        "parts": {"data": recipe.data["name"], "architecture": model.architecture, "mechanism": recipe.mechanism},
         "recipe": recipe.as_data(),
         "data": {
             **recipe.data,

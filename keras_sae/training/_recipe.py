@@ -15,7 +15,7 @@ from keras_sae.training._recipe_file import read_recipe
 from keras_sae.training._sections import SECTIONS, check_sections
 
 # What may change after training: what the card says and measures.
-OF_THE_CARD = {"title", "use", "notes", "published", "source", *SUITES}
+OF_THE_CARD = {"title", "mechanism", "use", "notes", "published", "source", *SUITES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Recipe:
     Attributes:
         name: Stem of the file, `<data set>_<architecture>_<mechanism>`; also the name of the preset.
         title: What it is, in a line.
+        mechanism: The word for what makes the code sparse, such as "ksparse". `keras_sae.presets.names` finds presets by it.
         source: The publication that it follows.
         data: `name` of the data set, `train` and `test` splits, `licence`; and, where something is chosen by it, a
             `validation` split.
@@ -58,6 +59,7 @@ class Recipe:
     epochs: int
     batch_size: int
     seed: int
+    mechanism: str = ""
     source: str = ""
     loss: str = "mse"
     pretrain: dict | None = None

@@ -1,52 +1,41 @@
-import json
-
 import pytest
 
-from keras_sae import presets
+from keras_sae import models, presets
 from keras_sae.presets import _catalog
+from keras_sae.presets._manifest import write_metadata
+from keras_sae.training import read_recipe
+
+# As published: the name of a preset need not say its parts.
+ZOO = {
+    "mnist_dense_ksparse": ("mnist", "dense", "ksparse"),
+    "mnist_deep_ksparse": ("mnist", "stacked", "ksparse"),
+    "fashion_mnist_dense_kl": ("fashion_mnist", "dense", "kl"),
+    "fashion_mnist_conv_wta": ("fashion_mnist", "conv", "wta"),
+    "mnist_group_l21": ("mnist", "dense", "l21"),
+    "deep_weeds_dense_kl": ("deep_weeds", "dense", "kl"),
+    "patches_sparse_coding": ("patches", "sparse_coding", ""),
+    "mine": None,
+}
 
 
 @pytest.fixture
 def zoo(tmp_path, monkeypatch):
-    names = (
-        "mnist_dense_ksparse",
-        "fashion_mnist_dense_kl",
-        "fashion_mnist_conv_wta",
-        "mnist_group_l21",
-        "patches_sparse_coding",
-        "color_patches_dense_kl",
-        "mnist_dense_kl_denoising",
-        "deep_weeds_deep_l1",
-        "mnist_newarchitecture_l1",
-    )
-    for name in names:
+    for name, parts in ZOO.items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / "metadata.json").write_text(json.dumps({}))
+        known = {"parts": dict(zip(("data", "architecture", "mechanism"), parts, strict=True))} if parts else {}
+        write_metadata(tmp_path / name, known)
     monkeypatch.setattr(_catalog, "root", lambda: tmp_path)
-    return sorted(names)
 
 
-def test_names_come_apart_where_the_architecture_stands(zoo):
-    assert [_catalog.parts_of(name) for name in zoo] == [
-        ("color_patches", "dense", "kl"),
-        ("deep_weeds", "deep", "l1"),
-        ("fashion_mnist", "conv", "wta"),
-        ("fashion_mnist", "dense", "kl"),
-        ("mnist", "dense", "kl_denoising"),
-        ("mnist", "dense", "ksparse"),
-        ("mnist", "group", "l21"),
-        ("mnist", "newarchitecture", "l1"),
-        ("patches", "sparse_coding", ""),
-    ]
-
-
-def test_names_are_kept_by_their_parts(zoo):
-    assert presets.names() == zoo
+def test_presets_are_found_by_the_parts_in_their_metadata(zoo):
+    assert presets.names() == sorted(ZOO)
     assert presets.names(data="fashion_mnist") == ["fashion_mnist_conv_wta", "fashion_mnist_dense_kl"]
-    assert presets.names(mechanism="kl") == ["color_patches_dense_kl", "fashion_mnist_dense_kl"]
+    assert presets.names(mechanism="kl") == ["deep_weeds_dense_kl", "fashion_mnist_dense_kl"]
     assert presets.names(data="fashion_mnist", mechanism="kl") == ["fashion_mnist_dense_kl"]
     assert presets.names(architecture="sparse_coding") == ["patches_sparse_coding"]
-    assert presets.names("mnist", "conv") == []  # each is known, and no preset is both
+    assert presets.names(architecture="stacked") == ["mnist_deep_ksparse"]
+    assert presets.names(mechanism="l21") == ["mnist_group_l21"]
+    assert presets.names("mnist", "conv") == []  # each part is known, but no preset has both
 
 
 def test_an_unknown_part_gets_near_matches(zoo):
@@ -54,10 +43,23 @@ def test_an_unknown_part_gets_near_matches(zoo):
         presets.names(mechanism="k_sparse")
     with pytest.raises(ValueError, match=r"data='fashion'. Did you mean 'fashion_mnist'"):
         presets.names(data="fashion")
+    with pytest.raises(ValueError, match="Known for `architecture`: conv, dense, sparse_coding, stacked"):
+        presets.names(architecture="deep")
 
 
-def test_a_directory_under_a_strange_name_is_listed(zoo, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "metadata.json").write_text("{}")
-    assert "mine" in presets.names()
-    assert presets.names(data="mine") == ["mine"]
+def test_the_parts_of_shipped_presets_are_those_of_their_model_and_recipe():
+    for name in presets.names():
+        metadata = presets.read_metadata(presets.find(name))
+        parts = {
+            "data": metadata["recipe"]["data"]["name"],
+            "architecture": getattr(models, metadata["class_name"]).architecture,
+            "mechanism": read_recipe(name)["mechanism"],
+        }
+        assert metadata["parts"] == parts
+        assert name in presets.names(**parts)
+    assert presets.names("mnist", "stacked", "ksparse") == ["mnist_deep_ksparse"]
+
+
+def test_each_architecture_has_a_word_of_its_own():
+    words = [getattr(models, name).architecture for name in models.__all__]
+    assert len(set(words)) == len(words)

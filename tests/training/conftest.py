@@ -2,6 +2,7 @@ import pytest
 
 RECIPE = """
 title = "A small recipe"
+mechanism = "ksparse"
 epochs = 4
 batch_size = 64
 seed = 3

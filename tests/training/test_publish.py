@@ -44,6 +44,7 @@ def test_published_presets_load_render_and_measure_as_recorded(recipe_file, tmp_
         np.testing.assert_array_equal(one, other)
     metadata = presets.read_metadata(directory)
     assert metadata["recipe"]["epochs"] == 4
+    assert metadata["parts"] == {"data": "fashion_mnist_sample", "architecture": "dense", "mechanism": "ksparse"}
     assert metadata["metrics"]["features"]["l0"] == 8
     assert (directory / "README.md").read_text() == render(metadata)
     rows, equal = evaluate_preset(directory)
