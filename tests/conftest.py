@@ -77,16 +77,16 @@ def tfds_data_dir():
 def in_fresh_process(tmp_path_factory):
     """Runs Python code in a new process, in an own directory, and returns what it printed.
 
-    The process is a fork of one that has imported Keras and nothing else, which saves seconds per call. A true start of Python
-    follows on `bare=True`, and where the environment has changed since.
+    With `forked=True` it is a fork of one that has imported Keras and nothing else, which saves seconds. Where the environment
+    has changed, Python starts all the same.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["keras"])
     known = _environment()
 
-    def run(code, *arguments, check=True, bare=False, **environment):
+    def run(code, *arguments, check=True, forked=False, **environment):
         folder, arguments = tmp_path_factory.mktemp("process"), list(map(str, arguments))
-        if bare or environment or _environment() != known:
+        if not forked or environment or _environment() != known:
             command = [sys.executable, "-c", code, *arguments]
             environment = {**os.environ, **environment}
             completed = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=300)

@@ -141,4 +141,4 @@ heavy = {"tensorflow_datasets", "matplotlib", "sklearn"} & (set(sys.modules) - b
 assert not heavy, heavy
 """
     # Again where it was slow, because other work on the machine can change processor time too.
-    assert any(float(in_fresh_process(code, bare=True)) < 0.05 for _ in range(3))
+    assert any(float(in_fresh_process(code)) < 0.05 for _ in range(3))

@@ -108,6 +108,7 @@ for index in range(int(sys.argv[2])):
         tmp_path,
         len(cases),
         name,
+        forked=True,
     )
 
 

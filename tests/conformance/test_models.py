@@ -143,6 +143,7 @@ for index in range(int(sys.argv[2])):
 """,
         tmp_path,
         len(MECHANISMS),
+        forked=True,
     )
 
 

@@ -175,6 +175,7 @@ assert model.optimizer.iterations == 2
 model.fit(stored["x"], verbose=0)
 """,
         tmp_path,
+        forked=True,
     )
 
 

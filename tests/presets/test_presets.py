@@ -70,6 +70,7 @@ codes = SparseAutoencoder.from_preset(sys.argv[1]).encoder.predict(stored["input
 np.testing.assert_allclose(codes, stored["codes"], atol=1e-6)
 """,
         directory,
+        forked=True,
     )
 
 

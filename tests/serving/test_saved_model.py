@@ -54,7 +54,7 @@ def test_endpoints_give_the_models_values_where_keras_cannot_be_imported(tmp_pat
     assert set(load(path)) == PLAIN
     codes = model.encoder(inputs, training=False)
     np.savez(tmp_path / "io.npz", inputs=inputs, codes=codes, reconstructions=model.decoder(codes))
-    in_fresh_process(LOAD, path, tmp_path / "io.npz", bare=True)
+    in_fresh_process(LOAD, path, tmp_path / "io.npz")
 
 
 def test_the_strongest_entries_and_the_error_of_each_sample(model, exported):

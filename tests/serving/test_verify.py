@@ -136,7 +136,6 @@ for name in ("keras", "keras_sae"):
     raise AssertionError(name)
 """,
         exported / "1",
-        bare=True,
     )
     assert "14 endpoints" in printed
 

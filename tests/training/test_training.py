@@ -158,8 +158,8 @@ def test_a_killed_run_ends_as_one_that_was_never_killed(recipe_file, tmp_path, i
         process.communicate()
         killed_within_epochs += read_run(tmp_path / "killed")["step"] > 0
     assert killed_within_epochs == 2
-    in_fresh_process(DETERMINISTIC, recipe_file, tmp_path / "killed", "0", *overrides)
-    in_fresh_process(DETERMINISTIC, recipe_file, tmp_path / "whole", "0", *overrides)
+    in_fresh_process(DETERMINISTIC, recipe_file, tmp_path / "killed", "0", *overrides, forked=True)
+    in_fresh_process(DETERMINISTIC, recipe_file, tmp_path / "whole", "0", *overrides, forked=True)
     (_, one), (_, other) = (_state.read(tmp_path / run / "checkpoint.npz") for run in ("killed", "whole"))
     assert len(one) > 20
     for mine, whole in zip(one, other, strict=True):
