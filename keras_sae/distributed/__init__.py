@@ -1,8 +1,7 @@
-"""Training in step on several devices and machines, under the strategies of `tf.distribute`."""
+"""Synchronous training on several devices and machines, with the strategies of `tf.distribute`."""
 
-from keras_sae.distributed._collectives import gather_over_replicas, replica_count, sum_over_replicas
+from keras_sae.distributed._collectives import SeedGenerator, gather_over_replicas, replica_count, sum_over_replicas
 from keras_sae.distributed._distributed_model import DistributedModel
-from keras_sae.distributed._seeds import SeedGenerator
 from keras_sae.distributed._workers import Workers, make_strategy
 
 __all__ = [

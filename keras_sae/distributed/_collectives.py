@@ -1,23 +1,27 @@
-"""What the replicas of a `tf.distribute` strategy share. Outside a strategy, and on other backends, nothing."""
+"""Sums, concatenations and random seeds over the replicas of a `tf.distribute` strategy. Elsewhere there is one replica."""
 
 import keras
+from keras import ops
 
 
-def replica_context():
-    """The current replica's context, or None where there is only one replica to speak of."""
-    if keras.backend.backend() != "tensorflow":
-        return None
-    import tensorflow as tf
+class SeedGenerator(keras.random.SeedGenerator):
+    """A Keras SeedGenerator that gives each replica different seeds.
 
-    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-        return None
-    return tf.distribute.get_replica_context()  # None in the cross-replica context, as while a model is built
+    With Keras' own, all replicas draw the same numbers, so the first sample of each would get the same noise.
+    """
+
+    def next(self, ordered=True):
+        seed = super().next(ordered)  # two integers, the second of which counts draws
+        context = _replica_context()
+        if context is None:
+            return seed
+        return seed + ops.stack([ops.cast(context.replica_id_in_sync_group, seed.dtype), ops.zeros((), seed.dtype)])
 
 
 def replica_count():
     """The number of replicas that train in step.
 
-    Keras divides each replica's loss by this number. Whatever is added to the loss by hand must be divided too.
+    Keras divides the loss of each replica by this number. If you add a term to the loss yourself, divide it too.
     """
     if keras.backend.backend() != "tensorflow":
         return 1
@@ -27,11 +31,11 @@ def replica_count():
 
 
 def sum_over_replicas(tensor):
-    """Sums `tensor` over all replicas, in one all-reduce through which gradients flow.
+    """Sums `tensor` over all replicas with one all-reduce, which passes gradients.
 
-    Every replica must call it, with the same shape. Returns `tensor` itself where there is one replica.
+    Every replica must call it with the same shape. With one replica, it returns `tensor` itself.
     """
-    context = replica_context()
+    context = _replica_context()
     if context is None:
         return tensor
     import tensorflow as tf
@@ -40,20 +44,29 @@ def sum_over_replicas(tensor):
 
 
 def gather_over_replicas(tensor):
-    """Concatenates `tensor` of all replicas along its first axis, in the order of the replicas. No gradient flows through.
+    """Concatenates `tensor` of all replicas along the first axis, in the order of the replicas. It passes no gradient.
 
-    Every replica must call it; the first axis may differ between them. Outside a strategy it is `tensor` itself.
+    Every replica must call it. The first axis may differ between replicas. With one replica, it returns `tensor` itself.
 
     Returns:
-        The gathered tensor, and the index in it of this replica's first row.
+        The gathered tensor, and the index of this replica's first row in it.
     """
-    context = replica_context()
+    context = _replica_context()
     if context is None:
         return tensor, 0
     import tensorflow as tf
 
-    # Whole tensors and their sizes travel apart, because sizes are integers and may differ.
+    # Two collectives: the sizes are integers, and the tensors may differ in size.
     rows = context.all_gather(tf.shape(tensor)[:1], axis=0)  # (replicas,)
     gathered = context.all_gather(tf.stop_gradient(tensor), axis=0)
-    gathered = tf.ensure_shape(gathered, [None, *tensor.shape[1:]])  # which gathering forgets
+    gathered = tf.ensure_shape(gathered, [None, *tensor.shape[1:]])  # gathering loses the static shape
     return gathered, tf.cumsum(rows, exclusive=True)[context.replica_id_in_sync_group]
+
+
+def _replica_context():
+    """The context of the current replica, or None if there is only one."""
+    if replica_count() == 1:
+        return None
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context()  # None in the cross-replica context, such as while a model is built

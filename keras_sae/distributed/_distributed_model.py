@@ -1,3 +1,5 @@
+"""The trainer of Keras, repaired for `tf.distribute`. The only module that uses a private method of `keras.Model`."""
+
 import functools
 
 import keras
@@ -6,22 +8,22 @@ from keras_sae.distributed._workers import Workers, refuse_parameter_servers
 
 
 class DistributedModel(keras.Model):
-    """A Keras model that trains, evaluates and predicts under every strategy of `tf.distribute` that keeps replicas in step.
+    """A Keras model that trains, evaluates and predicts under every synchronous strategy of `tf.distribute`.
 
-    Keras' own trainer fails under `tf.distribute.MultiWorkerMirroredStrategy`; and under `MirroredStrategy` where the first
-    batch does not divide evenly, or where `steps_per_execution` does not divide the steps of an epoch. What differs here,
+    Keras' own trainer fails under `tf.distribute.MultiWorkerMirroredStrategy`. Under `MirroredStrategy` it fails if the first
+    batch does not divide evenly, or if `steps_per_execution` does not divide the steps of an epoch. These things differ here,
     and only under a strategy:
 
-    - A model is built from the share of one replica, rather than from a mean over the shares of all.
-    - The logs of a step are those of this worker's first replica; those of an epoch are of all, as Keras reads them.
-    - A `tf.data.Dataset` that does not say how it is to be shared among workers is shared by its elements, because a data
-      set of few files leaves workers without any. Where there are many files, `AutoShardPolicy.FILE` reads less.
-    - Workers that shuffle arrays without a common seed take that of the first.
+    - A model is built from the batch of one replica, not from a mean over the batches of all replicas.
+    - The logs of a step are those of the first replica of this worker. The logs of an epoch cover all replicas, as in Keras.
+    - If a `tf.data.Dataset` does not say how to shard it among workers, it is sharded by elements, because by files some
+      workers would get none of a small data set. For many files, `AutoShardPolicy.FILE` reads less.
+    - Workers that shuffle arrays without a common seed use the seed of the first.
 
-    A batch is the global one: each replica trains on its share.
+    The batch size is global: each replica trains on its part of a batch.
 
     Raises:
-        ValueError: at construction, in the scope of a `ParameterServerStrategy`, which keeps nothing in step.
+        ValueError: In the scope of a `ParameterServerStrategy`, which is not synchronous.
     """
 
     def __init__(self, *args, **kwargs):
@@ -47,7 +49,7 @@ class DistributedModel(keras.Model):
         return super().predict(workers.share(x) if workers else x, *args, **kwargs)
 
     def check_metrics(self, metrics):
-        """Raises ValueError where metrics were made outside of the scope of a strategy of several workers.
+        """Raises ValueError for metrics that were created outside the scope of a strategy with several workers.
 
         Args:
             metrics: Metrics, and names of metrics, in lists and dictionaries.
@@ -60,8 +62,8 @@ class DistributedModel(keras.Model):
             variables = metric.variables if isinstance(metric, keras.metrics.Metric) else []
             if not all(isinstance(variable.value, tf.distribute.DistributedValues) for variable in variables):
                 raise ValueError(
-                    f"The metric {metric.name!r} was made outside of the strategy's scope, so that each worker would count for "
-                    "itself. Make it inside of `with strategy.scope():`, as the model."
+                    f"The metric {metric.name!r} was created outside the strategy's scope, so each worker would count only its "
+                    "own samples. Create it inside `with strategy.scope():`, like the model."
                 )
 
     def make_train_function(self, force=False):
@@ -79,26 +81,26 @@ class DistributedModel(keras.Model):
         return self.test_function
 
     def _has_replicas(self):
-        strategy = getattr(self, "_distribute_strategy", None)
+        strategy = getattr(self, "distribute_strategy", None)  # other backends have none
         return strategy is not None and strategy.num_replicas_in_sync > 1
 
     def _workers(self):
-        """The workers that train this model together, or None where it is one process alone."""
-        return Workers.of(getattr(self, "_distribute_strategy", None))
+        """The workers that train this model together, or None if there is one process."""
+        return Workers.of(getattr(self, "distribute_strategy", None))
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        strategy = getattr(self, "_distribute_strategy", None)
-        if strategy is None or iterator is None:
+        """Replaces Keras' private method, which averages the batches of all replicas and fails if they differ in size."""
+        if iterator is None or not self._has_replicas():
             return super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+        replicas_of = self.distribute_strategy.experimental_local_results
         for _, _, batches in iterator:
-            shares = next(batches)
-            data_batch = keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], shares)
+            data_batch = keras.tree.map_structure(lambda value: replicas_of(value)[0], next(batches))
             break
         return super()._maybe_symbolic_build(data_batch=data_batch)
 
 
 def _steps(model, step):
-    """A function that takes an iterator over distributed batches, and runs `steps_per_execution` steps."""
+    """A function that takes an iterator over distributed batches and runs `steps_per_execution` steps."""
     import tensorflow as tf
 
     strategy = model.distribute_strategy
@@ -109,8 +111,8 @@ def _steps(model, step):
 
     first_step = one_step
     if model.steps_per_execution > 1 and not model.run_eagerly:
-        # A function that is not inlined waits for its data. At the end of a data set of unknown size there is none, and the
-        # step that is not taken would still count in `optimizer.iterations`, as it does in Keras where each step is alone.
+        # A function that is not inlined waits for its data. At the end of a data set of unknown size there is no data, and the
+        # step would be counted in `optimizer.iterations` without being taken, which Keras avoids.
         first_step = tf.function(one_step, experimental_attributes={"_noinline": True})
 
     def several_steps(iterator):

@@ -3,32 +3,34 @@ import os
 
 import keras
 
+from keras_sae._checks import nearest
+
 STRATEGIES = ("default", "mirrored", "multi-worker")
 _NO_PARAMETER_SERVERS = (
-    "ParameterServerStrategy is not supported: each of its workers trains for itself, on weights that others change, so there "
-    "is no global batch, whose rates, thresholds and winners sparsity is defined by. Use 'multi-worker', which is "
+    "ParameterServerStrategy is not supported: its workers train independently, so there is no global batch, and sparsity is "
+    "defined by the rates, thresholds and winners of the global batch. Use 'multi-worker', which is "
     "tf.distribute.MultiWorkerMirroredStrategy."
 )
 
 
 def make_strategy(name):
-    """A strategy of `tf.distribute` by its name.
+    """Creates a strategy of `tf.distribute` by name.
 
     Args:
-        name: `"default"`, one device; `"mirrored"`, all GPUs of this machine; `"multi-worker"`, all machines that the
-            environment variable `TF_CONFIG` lists. Call it before TensorFlow has done anything else.
+        name: `"default"` for one device; `"mirrored"` for all GPUs of this machine; `"multi-worker"` for all machines in the
+            environment variable `TF_CONFIG`. For `"multi-worker"`, call it before any other use of TensorFlow.
 
     Returns:
         A `tf.distribute.Strategy`, or None for `"default"`.
 
     Raises:
-        ValueError: The name is unknown, or `TF_CONFIG` is missing or malformed. It says what was expected.
-        RuntimeError: TensorFlow is at work already, so that it can join no other workers.
+        ValueError: The name is unknown, or `TF_CONFIG` is missing or malformed.
+        RuntimeError: TensorFlow is already in use and can no longer join other workers.
     """
     if name == "parameter-server":
         raise ValueError(_NO_PARAMETER_SERVERS)
     if name not in STRATEGIES:
-        raise ValueError(f"A strategy is one of {', '.join(STRATEGIES)}. Received: {name!r}.")
+        raise ValueError(f"Strategies are {', '.join(STRATEGIES)}. {nearest(name, STRATEGIES)}Received: {name!r}.")
     if name == "default":
         return None
     import tensorflow as tf
@@ -52,7 +54,9 @@ def refuse_parameter_servers():
 def check_cluster(config):
     """Raises ValueError unless `config`, the text of `TF_CONFIG`, describes a cluster that this process is part of."""
     example = '{"cluster": {"worker": ["host-a:2222", "host-b:2222"]}, "task": {"type": "worker", "index": 0}}'
-    wanted = f"It lists every worker, the same on all of them, and says which one this process is: TF_CONFIG='{example}'"
+    wanted = (
+        f"It lists all workers, in the same order on each machine, and names the one of this process: TF_CONFIG='{example}'"
+    )
     if not config:
         raise ValueError(f"The strategy 'multi-worker' needs the environment variable TF_CONFIG, which is not set. {wanted}")
     try:
@@ -67,18 +71,18 @@ def check_cluster(config):
         numbers = all(address.rpartition(":")[2].isdigit() and address.rpartition(":")[0] for address in addresses)
         fits = known and numbers and isinstance(index, int) and 0 <= index < len(addresses)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"TF_CONFIG lacks something ({type(error).__name__}: {error}). {wanted}. Received: {config}") from None
+        raise ValueError(f"TF_CONFIG is incomplete ({type(error).__name__}: {error}). {wanted}. Received: {config}") from None
     if not fits:
         raise ValueError(
-            "TF_CONFIG must hold workers (and perhaps a chief) as host:port, and a task whose index counts from 0 in the list "
-            f"of its type. {wanted}. Received: {config}"
+            "TF_CONFIG must have workers (and optionally a chief) as host:port, and a task whose index counts from 0 in the "
+            f"list of its type. {wanted}. Received: {config}"
         )
 
 
 class Workers:
     """The processes that train one model in step, under `tf.distribute.MultiWorkerMirroredStrategy`.
 
-    Everything here is to be done by all of them at the same time.
+    All of them must call each method at the same time.
     """
 
     def __init__(self, strategy):
@@ -86,7 +90,7 @@ class Workers:
 
     @classmethod
     def of(cls, strategy):
-        """The workers of a strategy, or None where it has one process alone."""
+        """The workers of a strategy, or None if it has one process."""
         if strategy is None:
             return None
         import tensorflow as tf
@@ -98,19 +102,19 @@ class Workers:
 
     @property
     def is_chief(self):
-        """Whether this process is the one that writes files and speaks."""
+        """Whether this process writes files and prints."""
         resolver = self.strategy.cluster_resolver
         return resolver.task_type == "chief" or (
             resolver.task_type == "worker" and resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs
         )
 
     def sum(self, array):
-        """The sum of an array over the workers, which give it in the same shape and dtype."""
+        """The sum of an array over the workers. All pass the same shape and dtype."""
         import numpy as np
         import tensorflow as tf
 
         array = np.asarray(array)
-        # Integers of any kind and booleans travel as int64: not every type can be summed over machines.
+        # Integers and booleans are sent as int64: machines cannot sum every type.
         tensor = tf.convert_to_tensor(array if array.dtype.kind == "f" else array.astype("int64"))
         here = len(self.strategy.extended.worker_devices)
 
@@ -127,14 +131,14 @@ class Workers:
         """The arrays of the chief, on every worker.
 
         Args:
-            values: List of arrays. All workers give arrays of the same shapes and dtypes.
+            values: List of arrays. All workers pass the same shapes and dtypes.
         """
         import numpy as np
 
         return [self.sum(value if self.is_chief else np.zeros_like(value)) for value in values]
 
     def share(self, data):
-        """A `tf.data.Dataset` that leaves open how workers share it, to be shared by elements; else the same data."""
+        """`data`; a `tf.data.Dataset` without a policy for sharding among workers gets sharding by elements."""
         import tensorflow as tf
 
         if not isinstance(data, tf.data.Dataset):
@@ -147,7 +151,7 @@ class Workers:
         return data.with_options(options)
 
     def agree_on_shuffling(self):
-        """Gives TensorFlow's random operations the seed of the chief, unless all workers draw the same already."""
+        """Gives TensorFlow's random operations the chief's seed, unless all workers already draw the same numbers."""
         import numpy as np
         import tensorflow as tf
 

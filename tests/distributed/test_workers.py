@@ -1,3 +1,4 @@
+import inspect
 import subprocess
 import sys
 
@@ -5,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sae.distributed._workers import check_cluster, make_strategy
+from keras_sae.distributed import DistributedModel, make_strategy
+from keras_sae.distributed._workers import check_cluster
 from keras_sae.metrics import L0
 from keras_sae.models import DenseAutoencoder
 from keras_sae.regularizers import ActivityKL
@@ -25,9 +27,9 @@ def test_two_processes_train_evaluate_and_predict_as_one_device_does(root):
 
 
 @tensorflow_only
-@pytest.mark.parametrize("samples", [33, 9])  # in batches of 8 the last has one sample, and one of two replicas none
-@pytest.mark.parametrize("steps_per_execution", [1, 2])
-def test_shares_of_a_batch_that_differ_in_size_count_by_their_samples(samples, steps_per_execution, two_replicas):
+# In batches of 8, the last batch has one sample, and one of two replicas none. Two steps divide 2 batches, not 5.
+@pytest.mark.parametrize(("samples", "steps_per_execution"), [(33, 1), (33, 2), (9, 2)])
+def test_replicas_count_by_their_samples(samples, steps_per_execution, two_replicas):
     x = np.random.default_rng(0).uniform(size=(samples, 6)).astype("float32")
     weights = np.linspace(0.5, 2, samples).astype("float32")
     results = []
@@ -73,7 +75,27 @@ def test_a_first_batch_may_be_uneven(two_replicas):
 
 
 @tensorflow_only
-def test_workers_are_refused_metrics_made_outside_of_their_scope(two_replicas, monkeypatch):
+def test_keras_builds_models_by_the_private_method_that_is_replaced(two_replicas):
+    assert list(inspect.signature(keras.Model._maybe_symbolic_build).parameters) == ["self", "iterator", "data_batch"]
+    calls = []
+
+    class Watched(DistributedModel):
+        def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+            calls.append((iterator is not None, data_batch is not None))
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+    with two_replicas.scope():
+        inputs = keras.Input((6,))
+        model = Watched(inputs, keras.layers.Dense(6)(inputs))
+        model.compile("sgd", "mse")
+    x = np.ones((7, 6), "float32")
+    model.fit(x, x, batch_size=7, verbose=0)
+    model.evaluate(x, x, batch_size=7, verbose=0)
+    assert calls == [(True, False), (True, False)]
+
+
+@tensorflow_only
+def test_workers_refuse_metrics_created_outside_their_scope(two_replicas, monkeypatch):
     outside = [keras.metrics.MeanSquaredError(), L0()]
     with two_replicas.scope():
         model = DenseAutoencoder(6, 4)
@@ -82,7 +104,7 @@ def test_workers_are_refused_metrics_made_outside_of_their_scope(two_replicas, m
     monkeypatch.setattr(type(model), "_workers", lambda self: True)
     model.compile("sgd", "mse", metrics=inside)
     for metric in outside:
-        with pytest.raises(ValueError, match=f"'{metric.name}' was made outside of the strategy's scope"):
+        with pytest.raises(ValueError, match=f"'{metric.name}' was created outside the strategy's scope"):
             model.compile("sgd", "mse", metrics=["mae", metric])
 
 
@@ -104,7 +126,7 @@ def test_parameter_servers_are_refused_with_the_reason(monkeypatch):
         (None, "is not set"),
         ("", "is not set"),
         ("{", "not valid JSON"),
-        ("[]", "lacks something"),
+        ("[]", "is incomplete"),
         ('{"cluster": {"worker": ["a:1"]}}', "'task'"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker"}}', "'index'"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "counts from 0"),
@@ -120,7 +142,7 @@ def test_a_malformed_cluster_is_refused_with_an_example(config, message, monkeyp
     assert '"cluster": {"worker": ["host-a:2222"' in str(refused.value)
 
 
-def test_clusters_with_and_without_a_chief_are_taken():
+def test_clusters_with_and_without_a_chief_are_accepted():
     check_cluster('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}')
     check_cluster('{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief", "index": 0}}')
 
