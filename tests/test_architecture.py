@@ -13,7 +13,7 @@ PACKAGE = Path(keras_sae.__file__).parent
 # A room may import from those above it and from its own kind. Rooms in one row do not import each other, but for what
 # is listed in ALLOWED.
 ROWS = [
-    {"version", "_backend", "_checks"},
+    {"version", "_backend", "_checks", "_markdown"},
     {"distributed"},
     {"layers", "regularizers", "metrics", "presets", "datasets"},
     {"callbacks", "models"},

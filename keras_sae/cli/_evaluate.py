@@ -1,8 +1,7 @@
 from keras_sae import presets
 from keras_sae.cli._arguments import add_data_dir, add_preset
 from keras_sae.cli._package import load_package
-
-SUITES = ("probe", "finetune", "anomaly", "denoise", "features")
+from keras_sae.evaluation import SUITES
 
 SUMMARY = "measure a pretrained model again and compare with its card"
 DETAILS = "Exits with status 1 if a figure differs from the card."

@@ -1,4 +1,4 @@
-"""How the numbers of a card are computed, for one's own models too. Probes and PCA need scikit-learn."""
+"""Measures models: the suites that fill a card, and what they are made of. Probes and PCA need scikit-learn."""
 
 import lazy_loader
 

@@ -1,15 +1,16 @@
 from ._anomaly import anomaly, auroc
 from ._bootstrap import bootstrap_interval
-from ._code_statistics import ACTIVE_ABOVE, as_input, code_statistics, encode
+from ._code_statistics import ACTIVE_ABOVE, code_statistics
 from ._compare import compare, mechanisms
 from ._denoise import denoise, psnr
+from ._encode import as_input, encode
 from ._features import coherence, features
 from ._finetune import finetune
 from ._gabor import gabor, gabor_fit
-from ._linear_comparison import compare_with_pca
+from ._pca import compare_with_pca
 from ._probe import probe
 from ._probe_encoder import probe_encoder
-from ._readout import reader
+from ._readout import reader, readout
 from ._suites import SUITES, evaluate
 from ._support_overlap import support_overlap
 from ._swiss_roll import swiss_roll
@@ -38,6 +39,7 @@ __all__ = [
     "probe_encoder",
     "psnr",
     "reader",
+    "readout",
     "support_overlap",
     "swiss_roll",
     "transfer",

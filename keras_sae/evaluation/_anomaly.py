@@ -1,48 +1,50 @@
 import keras
 import numpy as np
 
+from keras_sae._markdown import table
 from keras_sae.datasets import batches
 from keras_sae.evaluation._bootstrap import bootstrap_interval
-from keras_sae.evaluation._code_statistics import as_input
+from keras_sae.evaluation._encode import inputs_of
+from keras_sae.evaluation._suite import Suite, check_labels, within
 
 
-def anomaly(build, train, test, *, epochs=20, batch_size=128, seed=0, report=None):
-    """How well autoencoders of one class each tell images of all others from their own, by what they cannot reconstruct.
+def anomaly(build, train, test, *, epochs=20, batch_size=128, seed=0, optimizer=None, report=None):
+    """Measures how well reconstruction errors tell the images of one class from all others.
 
-    For each class a model is trained on its training images alone. The mean squared error of each test image is its score;
-    what is reported is the area under the curve (AUROC) with which the score tells the other classes from the one: the
-    share of pairs of an image of another class and one of its own in which the former has the higher score.
+    For each class, a model is trained on the training images of this class alone. The anomaly score of a test image is its mean
+    squared reconstruction error. The figure is the area under the ROC curve (AUROC): the share of pairs of an image of another
+    class and an image of this class in which the former has the higher score.
 
     Args:
-        build: Function that returns a compiled `SparseAutoencoder`, with first weights of its own. It is called for each class.
+        build: Function that returns a compiled, untrained `SparseAutoencoder`. Called once for each class.
         train, test: Pairs `(images, labels)` of arrays. uint8 images are divided by 255.
         epochs: Integer, at least 1. Epochs of training for each class.
         batch_size: Integer.
-        seed: Integer, of the order of images.
-        report: Called with a sentence before each step that takes long, such as `print`.
+        seed: Integer. Fixes the order of images.
+        optimizer: Passed on as `build(optimizer=optimizer)` if given. In a recipe, the description of another optimizer.
+        report: Function called with a sentence before each step that takes long, such as `print`.
 
     Returns:
-        Dictionary of plain data: `auroc`, the mean over classes in percent; `interval`, a list of two: its 95 % interval of a
-        bootstrap over the test images; and `classes`, a dictionary from each class, as text, to its own.
+        Dictionary of plain data: `auroc`, the mean over classes in percent; `interval`, a list of two, its 95 % bootstrap
+        confidence interval over test images; and `classes`, a dictionary from each class, as text, to its own AUROC.
 
     Reference:
         The protocol of Ruff et al., "Deep One-Class Classification", ICML 2018.
     """
-    if any(labels is None for _, labels in (train, test)):
-        raise ValueError("Each class in turn is what is normal, and there are no labels. Leave it out for data without labels.")
+    check_labels("Anomaly detection takes each class in turn as the normal one", train, test)
     (x, labels), (test_x, test_labels) = ((np.asarray(images), np.asarray(y)) for images, y in (train, test))
     report = report or (lambda sentence: None)
     classes = np.unique(labels)
     curves = []
     for label in classes:
-        model = build()
+        model = build() if optimizer is None else build(optimizer=optimizer)
         own = x[labels == label]
         needs_labels = bool(model.penalties) and model.objective.supervised
         model.fit(
             batches(own, batch_size, seed, labels[labels == label] if needs_labels else None),
             epochs=epochs,
             steps_per_epoch=-(-len(own) // batch_size),
-            shuffle=False,  # it is shuffled already
+            shuffle=False,  # `batches` shuffles
             verbose=0,
         )
         curves.append(_Curve(test_labels != label, squared_errors(model, test_x)))
@@ -58,7 +60,10 @@ def anomaly(build, train, test, *, epochs=20, batch_size=128, seed=0, report=Non
 
 
 def auroc(anomalous, scores):
-    """The share of pairs of an anomalous and a normal example in which the former has the higher score; ties count half.
+    """The area under the ROC curve.
+
+    This is the share of pairs of an anomalous and a normal example in which the anomalous one has the higher score; ties count
+    half.
 
     Args:
         anomalous: Boolean array of shape `(n,)`.
@@ -75,15 +80,14 @@ def auroc(anomalous, scores):
 def squared_errors(model, x, batch_size=1000):
     """The mean squared error of the reconstruction of each input, `(n,)`."""
     errors = []
-    for start in range(0, len(x), batch_size):
-        inputs = as_input(x[start : start + batch_size])
+    for inputs in inputs_of(x, batch_size):
         difference = keras.ops.convert_to_numpy(model(inputs, training=False)) - inputs
         errors.append(np.square(difference).reshape(len(inputs), -1).mean(axis=1))
     return np.concatenate(errors)
 
 
 class _Curve:
-    """Scores sorted once, for the areas of many resamples."""
+    """Scores, sorted once for the areas of many resamples."""
 
     def __init__(self, anomalous, scores):
         values, self._place = np.unique(scores, return_inverse=True)
@@ -95,3 +99,25 @@ class _Curve:
         high, low = (np.bincount(self._place, counts * chosen, self._count) for chosen in (self._anomalous, ~self._anomalous))
         below = np.cumsum(low) - low / 2
         return float((high * below).sum() / (high.sum() * low.sum()))
+
+
+def _section(figures, options, metadata):
+    low, high = figures["interval"]
+    names = [str(name) for name in sorted(figures["classes"], key=lambda name: (len(name), name))]
+    row = ("AUROC", *(f"{figures['classes'][name]:.1f}" for name in names), f"{figures['auroc']:.2f}")
+    text = (
+        f"In percent. For each class, a new model of this recipe is trained on images of this class alone, for "
+        f"{options.get('epochs', 20)} epochs. The reconstruction error of a test image is its anomaly score. This measures the "
+        f"recipe, not the weights of this preset. 95 % bootstrap confidence interval of the mean: {low:.2f} to {high:.2f}. "
+        "`keras-sae evaluate` accepts the mean within 1 and each class within 3, because training differs between machines."
+    )
+    return ["### Anomaly detection: area under the ROC curve", "", *table(("class", *names, "mean"), [row]), "", text, ""]
+
+
+SUITE = Suite(
+    anomaly,
+    _section,
+    unit="",
+    higher_is_better=True,
+    agrees=within({"classes": 3, "auroc": 1, "interval": 1}),
+)

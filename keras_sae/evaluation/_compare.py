@@ -3,7 +3,8 @@ import time
 import keras
 import numpy as np
 
-from keras_sae.evaluation._code_statistics import as_input, code_statistics, encode
+from keras_sae.evaluation._code_statistics import code_statistics
+from keras_sae.evaluation._encode import as_input, encode
 from keras_sae.evaluation._probe import probe
 from keras_sae.layers import BatchKSparse, KSparse, WinnerTakeAll
 from keras_sae.models import DenseAutoencoder

@@ -3,41 +3,43 @@ import math
 import keras
 import numpy as np
 
-from keras_sae.evaluation._code_statistics import as_input
+from keras_sae._checks import check_number
+from keras_sae._markdown import table
+from keras_sae.evaluation._encode import as_input
 from keras_sae.evaluation._pca import principal_components
+from keras_sae.evaluation._suite import Suite
 from keras_sae.layers import MaskingNoise, SaltAndPepperNoise
 
 _NOISES = ("masking", "salt and pepper", "gaussian")
-# Training images on which the number of principal components is chosen.
+# The number of principal components is chosen on this many training images.
 _CHOOSE = 5000
 
 
 def denoise(model, train, test, *, noise="masking", amount=0.3, seed=0, report=None):
-    """How much noise a model takes off images, beside a median filter and PCA.
+    """Measures how much noise a model removes from images, next to a median filter and PCA.
 
         PSNR = mean over images of 10 log10(range**2 / mean squared error)
 
-    PCA is fitted to clean training images. It has as many components as do best on training images with noise, and no more
-    than the code has entries; with all of them it would leave the noise as it is. The median filter is of 3 x 3 pixels.
+    PCA is fitted to clean training images. The number of its components is the one that works best on noisy training images, at
+    most the number of entries of the code. (With all components it would keep all the noise.) The median filter covers 3 x 3
+    pixels.
 
     Args:
         model: A `SparseAutoencoder` of images.
         train, test: Pairs `(images, labels)` of arrays, clean. uint8 images are divided by 255. Labels are not used.
         noise: `"masking"` (pixels become 0), `"salt and pepper"` (pixels become the lowest or the highest value), or
             `"gaussian"`.
-        amount: Float, above 0: the share of pixels, or the standard deviation.
-        seed: Integer, of the noise.
-        report: Called with a sentence before each step that takes long, such as `print`.
+        amount: Float above 0: the share of pixels, or the standard deviation.
+        seed: Integer. Fixes the noise.
+        report: Function called with a sentence before each step that takes long, such as `print`.
 
     Returns:
-        Dictionary of plain data: `psnr` in decibels of what the model makes of noisy images, and of the images in `noisy`,
-        `median` and `pca` (with its `components`), dictionaries of `psnr`.
+        Dictionary of plain data: `psnr` in decibels of the model's reconstructions of noisy images; and `noisy`, `median` and
+        `pca` (with its `components`), dictionaries of the `psnr` of noisy images and of what the two baselines make of them.
     """
-    if noise not in _NOISES or not (isinstance(amount, int | float) and 0 < amount < math.inf):
-        raise ValueError(
-            f"`noise` is one of {', '.join(map(repr, _NOISES))}, and `amount` a number above 0. "
-            f"Received: noise={noise!r}, amount={amount!r}."
-        )
+    if noise not in _NOISES:
+        raise ValueError(f"`noise` must be one of {', '.join(map(repr, _NOISES))}. Received: noise={noise!r}.")
+    check_number("amount", amount, "is the share of noisy pixels, or the standard deviation of the noise,", above=0)
     try:
         from scipy.ndimage import median_filter
     except ImportError as error:
@@ -48,14 +50,14 @@ def denoise(model, train, test, *, noise="masking", amount=0.3, seed=0, report=N
     low, high = float(clean.min()), float(clean.max())
     random = np.random.default_rng(seed)
     noisy = add_noise(clean, noise, amount, random, low, high)
-    report(f"{len(clean):,} test images, with {noise} noise of {amount:g}, denoised ...")
+    report(f"Denoising {len(clean):,} test images with {noise} noise of {amount:g} ...")
     denoised = model.predict(noisy, batch_size=1000, verbose=0)
     filtered = median_filter(noisy, size=(1, 3, 3, 1)[: noisy.ndim])
 
-    project = principal_components(train_x, math.prod(model.encoder.output_shape[1:]))
+    pca = principal_components(train_x, math.prod(model.encoder.output_shape[1:]))
     some = train_x[:_CHOOSE]
-    wanted, seen = (project.coefficients(each) for each in (some, add_noise(some, noise, amount, random, low, high)))
-    # By how much each component lowers the squared error: the sum over those taken is to be the largest.
+    wanted, seen = (pca.coefficients(each) for each in (some, add_noise(some, noise, amount, random, low, high)))
+    # How much each component lowers the squared error. The first ones are kept, as many as make the largest sum.
     components = 1 + int(np.argmax(np.cumsum((2 * wanted * seen - seen**2).mean(axis=0))))
 
     def figures(images):
@@ -65,12 +67,12 @@ def denoise(model, train, test, *, noise="masking", amount=0.3, seed=0, report=N
         **figures(denoised),
         "noisy": figures(noisy),
         "median": figures(filtered),
-        "pca": {**figures(project.reconstruct(noisy, components)), "components": components},
+        "pca": {**figures(pca.reconstruct(noisy, components)), "components": components},
     }
 
 
 def add_noise(images, noise, amount, random, low=0.0, high=1.0):
-    """Images with noise on them, the same whatever the backend.
+    """Adds noise to images, the same on every backend.
 
     Args:
         images: float32 array.
@@ -85,7 +87,7 @@ def add_noise(images, noise, amount, random, low=0.0, high=1.0):
 
 
 def psnr(clean, images, max_value=1.0):
-    """The mean over images of the peak signal-to-noise ratio in decibels.
+    """The peak signal-to-noise ratio in decibels, averaged over images.
 
     Args:
         clean, images: Arrays `(n, ...)` of one shape.
@@ -98,3 +100,26 @@ def psnr(clean, images, max_value=1.0):
     """
     error = np.square(np.asarray(clean, "float64") - images).reshape(len(clean), -1).mean(axis=1)
     return float(np.mean(20 * np.log10(max_value) - 10 * np.log10(error)))
+
+
+def _section(figures, options, metadata):
+    images = {
+        "noisy images": figures["noisy"],
+        "median filter, 3 x 3": figures["median"],
+        f"PCA, {figures['pca']['components']} components": figures["pca"],
+        "this model": figures,
+    }
+    rows = [(name, f"{each['psnr']:.2f} dB") for name, each in images.items()]
+    title = f"### Denoising: PSNR, {options.get('noise', 'masking')} noise of {options.get('amount', 0.3):g}"
+    text = "PCA is fitted to clean training images, with the number of components that works best on noisy training images."
+    return [title, "", *table(("", ""), rows), "", text, ""]
+
+
+SUITE = Suite(
+    denoise,
+    _section,
+    unit=" dB",
+    higher_is_better=True,
+    baselines=("noisy", "median", "pca"),
+    choices=frozenset({"components"}),
+)

@@ -1,56 +1,62 @@
+import math
+
 import numpy as np
 
-from keras_sae.evaluation._code_statistics import code_statistics, encode
+from keras_sae._markdown import table
+from keras_sae.evaluation._code_statistics import code_statistics
+from keras_sae.evaluation._encode import encode
 from keras_sae.evaluation._gabor import gabor_fit
+from keras_sae.evaluation._suite import Suite, within
 from keras_sae.evaluation._support_overlap import support_overlap
 from keras_sae.visualization import decoder_features
 
-# Support overlap takes time and memory as the square of this.
+# Time and memory of the support overlap grow with the square of this.
 _OVERLAP_SAMPLES = 3000
 
 
 def features(model, x, labels=None, *, gabor=False, overlap=False, report=None):
-    """Measures what a model learned, without labels: how its code is used, and how alike its features are.
+    """Measures, without labels, how a model uses its code and how similar its features are.
 
     Args:
         model: A `SparseAutoencoder`.
-        x: Array of inputs of shape `(n, ...)`, which the model was not trained on. uint8 is divided by 255.
-        labels: Integer array of shape `(n,)`, for `overlap` alone.
-        gabor: Whether to tell how many features are edges or bars (`gabor_fit`), for grey images. Takes long.
-        overlap: Whether to tell what samples of a class share (`support_overlap` of the first 3,000).
-        report: Called with a sentence before each step that takes long, such as `print`.
+        x: Array of inputs of shape `(n, ...)` that the model was not trained on. uint8 is divided by 255.
+        labels: Integer array of shape `(n,)`, used by `overlap` alone.
+        gabor: Whether to count the features that are edges or bars (`gabor_fit`), for grey images. Takes long.
+        overlap: Whether to measure the overlap of codes within and between classes (`support_overlap` of the first 3,000
+            samples).
+        report: Function called with a sentence before each step that takes long, such as `print`.
 
     Returns:
         Dictionary of plain numbers: those of `code_statistics`; `coherence`; with `gabor`, a dictionary of the shares of
-        features that are `well_fitted` by a Gabor function and, for comparison, of pictures of `noise`; with `overlap`, one of
-        `within` and `between` classes.
+        features and of random pictures that are well fitted by a Gabor function, `well_fitted` and `noise`; with `overlap`, a
+        dictionary of `within` and `between` classes.
     """
     report = report or (lambda sentence: None)
-    report(f"Statistics of codes, reconstructions and features of {len(x):,} test images ...")
+    report(f"Statistics of codes and reconstructions of {len(x):,} test images ...")
     drawn = decoder_features(model)
     result = {**code_statistics(model, x), "coherence": coherence(drawn)}
     if gabor:
-        report(f"Gabor functions fitted to {len(drawn):,} features, and to as many pictures of noise ...")
+        report(f"Fitting Gabor functions to {len(drawn):,} features and to as many pictures of noise ...")
         noise = np.random.default_rng(0).normal(size=drawn.shape)
         shares = {name: gabor_fit(each)["well_fitted"].mean() for name, each in (("well_fitted", drawn), ("noise", noise))}
         result["gabor"] = {name: float(share) for name, share in shares.items()}
     if overlap:
         if labels is None:
-            raise ValueError("`overlap` compares samples of a class with those of others, and there are no labels.")
+            raise ValueError("`overlap` compares samples within and between classes, and there are no labels (labels=None).")
         result["overlap"] = support_overlap(encode(model, x[:_OVERLAP_SAMPLES]), np.asarray(labels)[:_OVERLAP_SAMPLES])
     return result
 
 
 def coherence(features):
-    """How alike the two most similar features are: the largest |cos| between two of them.
+    """The largest |cos| of the angle between two features.
 
-    0 for orthogonal features, 1 where one is another one scaled. Features that are all zero are left out.
+    0 if all features are orthogonal, 1 if one is a multiple of another. Features that are all zero are ignored.
 
     Args:
-        features: Array of shape `(units, ...)`, such as `keras_sae.visualization.decoder_features` gives.
+        features: Array of shape `(units, ...)`, such as `keras_sae.visualization.decoder_features` returns.
 
     Returns:
-        Float in [0, 1], or 0 where there are no two.
+        Float in [0, 1]; 0 if there are fewer than two features.
 
     Example:
 
@@ -66,3 +72,27 @@ def coherence(features):
     cosines = np.abs(features @ features.T)
     np.fill_diagonal(cosines, 0)
     return float(min(1, cosines.max(initial=0)))
+
+
+def _section(figures, options, metadata):
+    positions = math.prod(metadata["code_shape"][:-1])
+    active = "not zero" if figures["active_above"] == 0 else f"above {figures['active_above']:g}"
+    rows = [
+        ("Reconstruction error (mean squared error per pixel)", f"{figures['reconstruction_error']:.5f}"),
+        (f"L0: active entries of a code ({active})", f"{figures['l0'] * positions:.1f} of {figures['units'] * positions}"),
+        ("Mean rate", f"{figures['mean_rate']:.4f}"),
+        ("Dead units: active for no test image", f"{figures['dead_units']} of {figures['units']}"),
+        ("Coherence: largest \\|cos\\| between two features", f"{figures['coherence']:.3f}"),
+    ]
+    if "gabor" in figures:
+        shares = figures["gabor"]
+        well = f"{100 * shares['well_fitted']:.0f} % (random pictures: {100 * shares['noise']:.0f} %)"
+        rows.append(("Edges and bars: features well fitted by a Gabor function", well))
+    if "overlap" in figures:
+        overlap = figures["overlap"]
+        both = f"{overlap['within']:.3f} within a class, {overlap['between']:.3f} between classes"
+        rows.append(("Overlap of the active units of two images (Jaccard index)", both))
+    return ["### Code and features", "", *table(("", ""), rows), ""]
+
+
+SUITE = Suite(features, _section, on_every_card=True, unit="", agrees=within({"gabor": 0.01}))

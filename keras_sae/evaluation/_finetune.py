@@ -1,10 +1,12 @@
 import keras
 import numpy as np
 
+from keras_sae._markdown import table
 from keras_sae.datasets import batches
-from keras_sae.evaluation._code_statistics import encode
-from keras_sae.evaluation._probe import error_figures
-from keras_sae.evaluation._readout import reader
+from keras_sae.evaluation._encode import encode
+from keras_sae.evaluation._probe import error_figures, error_text
+from keras_sae.evaluation._readout import in_words, readout
+from keras_sae.evaluation._suite import Suite, check_labels
 
 
 def finetune(
@@ -21,42 +23,42 @@ def finetune(
     seed=0,
     report=None,
 ):
-    """The error of a classifier whose first layers are an encoder: trained on labels as a whole, from the encoder's weights on.
+    """The test error of a classifier that starts from the weights of an encoder and is trained as a whole.
 
-    A softmax layer on the encoder, by Adam with a rate that falls to zero along a cosine. Nothing is chosen here. To choose
-    epochs, a rate or dropout, give a part of the training data for `train` and the rest for `test`.
+    The classifier is the encoder with a softmax layer, trained by Adam with a learning rate that falls to zero along a cosine.
+    All settings are fixed. To choose epochs, learning rate or dropout, pass one part of the training data as `train` and the
+    rest as `test`.
 
     Args:
-        model: A `SparseAutoencoder`. It stays as it is: a copy is trained.
+        model: A `SparseAutoencoder`. It stays unchanged: a copy is trained.
         train, test: Pairs `(images, labels)` of arrays. uint8 images are divided by 255.
-        encoding: Dictionary of arguments of `reader`: what stands under the softmax. By default the code.
-        epochs: Integer, at least 0, epochs of training of the whole.
-        head_epochs: Integer. So many epochs the softmax layer is trained first, on the codes of the frozen encoder.
+        encoding: Dictionary of arguments of `readout`: the input of the softmax layer. By default the code.
+        epochs: Integer, at least 0, epochs of training of the whole classifier.
+        head_epochs: Integer. First the softmax layer is trained for this many epochs on the codes of the frozen encoder.
         batch_size: Integer.
-        learning_rate: Float, the first rate of Adam.
-        dropout: Float in [0, 1), the share of the code's entries that is dropped in training.
-        seed: Integer, of first weights and of the order of images.
-        report: Called with a sentence before each step that takes long, such as `print`.
+        learning_rate: Float, the initial learning rate of Adam.
+        dropout: Float in [0, 1), the share of the code's entries dropped in training.
+        seed: Integer. Fixes initial weights and the order of images.
+        report: Function called with a sentence before each step that takes long, such as `print`.
 
     Returns:
-        Dictionary of plain data: `error` in percent of the test examples, and `interval`, a list of two, as of `probe`; and
-        with `head_epochs` the same in `frozen`, measured before the encoder was trained.
+        Dictionary of plain data: `error` in percent of the test examples, and `interval`, a list of two, as in `probe`; with
+        `head_epochs`, also `frozen`, a dictionary of the same figures before the encoder was trained.
     """
-    if any(labels is None for _, labels in (train, test)):
-        raise ValueError("Fine-tuning trains on labels, and there are none. Leave it out for data without labels.")
+    check_labels("Fine-tuning trains on labels", train, test)
     options = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "report": report}
     tuned, frozen = wrong_when_tuned(model, train, test, encoding or {}, head_epochs, dropout, **options)
     return {**error_figures(tuned), **({"frozen": error_figures(frozen)} if head_epochs else {})}
 
 
 def wrong_when_tuned(model, train, test, encoding, head_epochs, dropout, seed, **options):
-    """Which test examples are classified wrongly, booleans `(n,)`: after the whole was trained, and before it was."""
+    """Which test examples are misclassified, booleans `(n,)`: after training of the whole, and before it."""
     (x, labels), (test_x, test_labels) = ((np.asarray(images), np.asarray(y)) for images, y in (train, test))
     report = options["report"] or (lambda sentence: None)
     keras.utils.set_random_seed(seed)
     copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
-    body = reader(copy, **encoding)
+    body = readout(copy, **encoding)
     classes, targets = np.unique(labels, return_inverse=True)
     head = keras.Sequential(
         [
@@ -72,11 +74,11 @@ def wrong_when_tuned(model, train, test, encoding, head_epochs, dropout, seed, *
         return classes[encode(whole, test_x).argmax(axis=-1)] != test_labels
 
     if head_epochs:
-        report(f"A softmax layer trained on the frozen codes of {len(x):,} training images ...")
+        report(f"Training a softmax layer on the frozen codes of {len(x):,} training images ...")
         _train(head, encode(body, x), targets, seed, **{**options, "epochs": head_epochs})
     before = wrong()
     if options["epochs"]:
-        report(f"The encoder and a softmax layer trained on {len(x):,} training images ...")
+        report(f"Training the encoder and a softmax layer on {len(x):,} training images ...")
         _train(whole, x, targets, seed, **options)
     return wrong(), before
 
@@ -94,7 +96,35 @@ def _train(model, x, targets, seed, epochs, batch_size, learning_rate, report):
         batches(x, batch_size, seed, targets),
         epochs=epochs,
         steps_per_epoch=steps,
-        shuffle=False,  # it is shuffled already
+        shuffle=False,  # `batches` shuffles
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=tell)],
         verbose=0,
     )
+
+
+def _section(figures, options, metadata):
+    rows = [("encoder and softmax layer, trained together", error_text(figures))]
+    if "frozen" in figures:
+        rows.insert(0, ("softmax layer on the frozen encoder", error_text(figures["frozen"])))
+    text = (
+        f"A softmax layer on {in_words(options.get('encoding', {}))}. The whole classifier starts from the weights of this "
+        f"preset and is trained with the labels of all {metadata['data']['train_examples']:,} training images. Training "
+        "differs a little between machines, so `keras-sae evaluate` accepts any error inside the interval."
+    )
+    return ["### Fine-tuned: test error", "", *table(("", ""), rows), "", text, ""]
+
+
+def _agrees(path, measured, card):
+    """Whether a new error lies in the interval of the card. The interval itself is not compared."""
+    if path[-1] != "error":
+        return True
+    low, high = (card[*path[:-1], "interval", end] for end in "01")
+    return low <= measured[path] <= high
+
+
+SUITE = Suite(
+    finetune,
+    _section,
+    encodings=lambda options: [options["encoding"]] if options.get("encoding") else [],
+    agrees=_agrees,
+)

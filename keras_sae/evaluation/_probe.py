@@ -1,47 +1,48 @@
 import numpy as np
 
 from keras_sae.evaluation._bootstrap import bootstrap_interval
-from keras_sae.evaluation._logistic_regression import compress, fit, scores
 
 REGULARISATIONS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 FEW_LABELS_REGULARISATIONS = (0.003, 0.03, 0.3, 3.0)
+# Below this share of nonzero entries, a compressed matrix is several times faster.
+_SPARSE = 0.15
+_GRADIENT = 1e-4
 
 
 def probe(train_codes, train_labels, test_codes, test_labels, validation=10_000, C=REGULARISATIONS, iterations=150):
-    """The error of a linear classifier on frozen codes: what a code knows about the labels that it never saw.
+    """The test error of a linear classifier on frozen codes.
 
-    Multinomial logistic regression with an L2 penalty, by L-BFGS. Codes are divided by their overall standard deviation in
-    training. The strength of the penalty is chosen on the last `validation` training examples, which the classifier does
-    not see while it is chosen; then it is fitted to all of them. Test data choose nothing.
+    The classifier is multinomial logistic regression with an L2 penalty, fitted by L-BFGS. Codes are divided by their overall
+    standard deviation on the training data. The strength of the penalty is chosen on the last `validation` training examples;
+    then the classifier is fitted to all training examples. No choice depends on the test data.
 
     Args:
         train_codes, test_codes: Arrays of shape `(n, ...)`, flattened to `(n, features)`.
         train_labels, test_labels: Integer arrays of shape `(n,)`.
         validation: Integer, number of training examples held out to choose `C`; at most half of them are.
-        C: Inverse strengths of the penalty to choose from, in the sense of scikit-learn. They are tried from the middle on, to
-            the side where the error falls, as long as it does.
-        iterations: Integer, the most iterations of L-BFGS for each.
+        C: Inverse strengths of the penalty to choose from, as in scikit-learn. The search starts in the middle and goes to the
+            side where the error falls, as long as it falls.
+        iterations: Integer, the maximum number of L-BFGS iterations of a fit.
 
     Returns:
-        Dictionary of plain numbers: `error` (share of test examples classified wrongly, in percent), `interval` (a list of two:
-        the 95 % interval of a bootstrap over the test examples), and the chosen `C`.
+        Dictionary of plain numbers: `error`, the share of misclassified test examples in percent; `interval`, a list of two:
+        its 95 % percentile bootstrap confidence interval; and the chosen `C`.
 
     Raises:
         ImportError: scikit-learn is not installed.
     """
-    probe = Probe(train_codes, train_labels, validation, C, iterations)
-    return probe.measure(test_codes, test_labels)
+    return Probe(train_codes, train_labels, validation, C, iterations).measure(test_codes, test_labels)
 
 
 class Probe:
-    """A probe of one kind of codes: first chosen on training data, then fitted and measured.
+    """A linear classifier of codes: its penalty is chosen in the constructor, `measure` fits and tests it.
 
     Args:
         train_codes, train_labels, validation, C, iterations: As in `probe`.
 
     Attributes:
-        C: What was chosen.
-        validation_error: The error with it on the examples held out, in percent.
+        C: The chosen inverse strength.
+        validation_error: The error with it on the held-out examples, in percent.
     """
 
     def __init__(self, train_codes, train_labels, validation=10_000, C=REGULARISATIONS, iterations=150):
@@ -61,12 +62,12 @@ class Probe:
         self.validation_error, self.C, self._start = _best_from_the_middle(sorted(C), attempt, start)
 
     def measure(self, test_codes, test_labels):
-        """Fits the probe to all training examples, and measures it on the test examples: see `probe`."""
+        """Fits the classifier to all training examples and tests it. Returns what `probe` returns."""
         weights = fit(self._x, self._labels, self.C, self._iterations, self._start)
         return {**error_figures(self.wrong(weights, test_codes, test_labels)), "C": self.C}
 
     def measure_with(self, labels, test_codes, test_labels, draws=5, C=FEW_LABELS_REGULARISATIONS, seed=0):
-        """The same where only so many `labels` are known: see `few_labels` of `probe_encoder`."""
+        """The same with only `labels` labelled examples, drawn `draws` times. See `few_labels` of `probe_encoder`."""
         iterations, classes = self._iterations, len(self._classes)
         drawn = [balanced(self._labels, labels, np.random.default_rng([seed, draw])) for draw in range(draws)]
         starts = [np.zeros((self._x.shape[1] + 1, classes))] * draws
@@ -83,27 +84,102 @@ class Probe:
         return {**error_figures([self.wrong(weights, test_codes, test_labels) for weights in fits]), "C": c}
 
     def wrong(self, weights, codes, labels):
-        """Which examples the weights classify wrongly, booleans."""
+        """Which examples the weights misclassify, booleans."""
         codes = np.asarray(codes, "float32").reshape(len(codes), -1) / self._scale
         return self._classes[scores(codes, weights).argmax(axis=1)] != np.asarray(labels)
 
 
+def fit(x, labels, C, iterations=150, start=None):
+    """Fits multinomial logistic regression with an L2 penalty by L-BFGS, the objective of scikit-learn's `LogisticRegression`.
+
+        mean_i  -log softmax(x[i] @ kernel + bias)[labels[i]]  +  ||kernel||**2 / (2 * C * n)
+
+    scikit-learn works in float64 and copies float32 features to it in every step, which takes ten times as long. Here products
+    with features are in float32, or of a compressed matrix, and the rest is in float64.
+
+    Args:
+        x: float32 array of shape `(n, features)`, or its compressed form (`compress`).
+        labels: Integer array of shape `(n,)`, starting at 0.
+        C: Float above 0, the inverse strength of the penalty.
+        iterations: Integer, the maximum number of iterations. The fit stops earlier if no entry of the gradient exceeds 1e-4.
+        start: Weights of an earlier fit to start from. Zeros by default.
+
+    Returns:
+        float64 array of shape `(features + 1, classes)`: the kernel, and below it the bias.
+
+    Raises:
+        ImportError: scikit-learn, which brings SciPy and threadpoolctl, is not installed.
+    """
+    try:
+        from scipy.optimize import minimize
+        from threadpoolctl import threadpool_limits
+    except ImportError as error:
+        raise ImportError('The probe needs scikit-learn: pip install "keras_sae[evaluation]".') from error
+
+    rows = len(labels)
+    classes = int(labels.max()) + 1 if start is None else start.shape[1]
+    shape = (x.shape[1] + 1, classes)
+    one_hot = np.eye(classes, dtype="float32")[labels]
+    decay = 1 / (C * rows)
+
+    def objective(flat):
+        weights = flat.reshape(shape)
+        logits = scores(x, weights)
+        logits -= logits.max(axis=1, keepdims=True)
+        exponentials = np.exp(logits)
+        total = exponentials.sum(axis=1, keepdims=True)
+        loss = (np.log(total[:, 0]) - (logits * one_hot).sum(axis=1)).mean(dtype="float64")
+        loss += decay / 2 * (weights[:-1] ** 2).sum()
+        error = (exponentials / total - one_hot) / np.float32(rows)  # (rows, classes)
+        gradient = np.concatenate([x.T @ error + decay * weights[:-1], error.sum(axis=0, keepdims=True)])
+        return float(loss), gradient.ravel()
+
+    start = np.zeros(shape) if start is None else start
+    options = {"maxiter": iterations, "gtol": _GRADIENT}
+    # The many small products of L-BFGS gain nothing from threads. On a busy machine, threads wait for each other in each one.
+    with threadpool_limits(1, user_api="blas"):
+        return minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(shape)
+
+
+def scores(x, weights):
+    """The logits of each row, float32 of shape `(n, classes)`."""
+    weights = weights.astype("float32")
+    return x @ weights[:-1] + weights[-1]
+
+
+def compress(x):
+    """`x` as a compressed matrix (CSR) if few of its entries are nonzero, else unchanged."""
+    if np.count_nonzero(x) > _SPARSE * x.size:
+        return x
+    try:
+        from scipy.sparse import csr_array
+    except ImportError:
+        return x
+    return csr_array(x)
+
+
 def error_figures(wrong):
-    """`error` in percent and its bootstrap `interval`, of which examples are classified wrongly: `(n,)` or `(draws, n)`."""
+    """`error` in percent and its bootstrap `interval`, from which examples are misclassified: `(n,)` or `(draws, n)`."""
     wrong = np.asarray(wrong)
     low, high = bootstrap_interval(wrong)
     error, *interval = (round(100 * float(share), 4) for share in (wrong.mean(), low, high))
     return {"error": error, "interval": interval}
 
 
+def error_text(figures):
+    """The same for a card: "1.59 % (1.35 to 1.84)"."""
+    low, high = figures["interval"]
+    return f"{figures['error']:.2f} % ({low:.2f} to {high:.2f})"
+
+
 def _best_from_the_middle(values, attempt, start):
-    """Walks over ordered values from the middle to the side where the error falls, each try begun where the last one ended.
+    """Searches ordered values from the middle to the side where the error falls; each attempt starts from the best one so far.
 
     Args:
-        attempt: Function of a value and a start, which returns the error, the value, and what to start the next from.
+        attempt: Function of a value and a start. Returns the error, the value, and the start for the next attempt.
 
     Returns:
-        What `attempt` returned with the lowest error, of those tried.
+        The result of the attempt with the lowest error.
     """
     middle = (len(values) - 1) // 2
     best = attempt(values[middle], start)
@@ -120,9 +196,9 @@ def _best_from_the_middle(values, attempt, start):
 
 
 def balanced(labels, count, random):
-    """Rows of `count` examples, as many of each class as of the others but for one, in random order."""
+    """Rows of `count` examples in random order, the same number of each class, or one more."""
     order = random.permutation(len(labels))
-    rank = np.empty(len(labels), int)  # how many of its class come before an example
+    rank = np.empty(len(labels), int)  # how many examples of its class come before an example
     for label in np.unique(labels):
         mine = order[labels[order] == label]
         rank[mine] = np.arange(len(mine))

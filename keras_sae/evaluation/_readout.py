@@ -1,35 +1,37 @@
 import keras
 from keras import ops
 
+from keras_sae._checks import check_integer
 from keras_sae.layers import KSparse
 
 
-def reader(model, layer="code", rectify=False, keep=None, subtract=False, pool=None):
-    """What a probe reads of an encoder: its code, or what a layer before the selection leaves, selected in another way.
+def readout(model, layer="code", rectify=False, keep=None, subtract=False, pool=None):
+    """A model that computes what a classifier reads of an encoder.
 
-    A selection that suits learning need not suit a classifier: winner-take-all autoencoders are read before the competition,
-    their maps pooled, and k-sparse ones with more units than were trained, less the largest of those left out.
+    This is the code, or the output of a layer before the selection, with another selection. What suits learning need not suit a
+    classifier: winner-take-all autoencoders are read before the competition, with their maps pooled; k-sparse ones with more
+    active units than in training, minus the largest inactive one.
 
     Args:
         model: A `SparseAutoencoder`, or an encoder.
-        layer: Name of the layer of the encoder whose output is read: `"code"`, or `"encode"` for what comes before the
-            selections, in the models of this package.
-        rectify: Whether entries below zero become zero.
-        keep: Integer, at least 1. At each position that many of the largest units stay, and the others become zero.
-        subtract: Whether the largest entry that does not stay is subtracted from those that do, a soft threshold.
-        pool: Dictionary `{"size": 6, "strides": 4}` of a maximum over neighbouring positions; at the edges over what is there.
+        layer: Name of the layer of the encoder whose output is read: `"code"`; or, in the models of this package, `"encode"`
+            for the output before the selections.
+        rectify: Whether negative entries become zero.
+        keep: Integer, at least 1. At each position, this many of the largest units are kept and the others become zero.
+        subtract: Whether the largest entry that is not kept is subtracted from those that are: a soft threshold.
+        pool: Dictionary `{"size": 6, "strides": 4}` of a maximum over neighbouring positions. Windows at the edge are smaller.
 
     Returns:
-        A functional `keras.Model`, which shares the layers of the encoder.
+        A functional `keras.Model` that shares the layers of the encoder.
 
     Raises:
-        ValueError: There is no such layer, or it has not so many units, or no positions to pool.
+        ValueError: The encoder has no such layer, too few units, or no positions to pool.
 
     Example:
 
     >>> encoder = keras.Sequential([keras.Input((3,)), keras.layers.Identity(name="encode"), KSparse(1)])
     >>> x = np.array([[5.0, 3.0, 2.0]], "float32")
-    >>> print(keras.ops.convert_to_numpy(reader(encoder, layer="encode", keep=2, subtract=True)(x)))
+    >>> print(keras.ops.convert_to_numpy(readout(encoder, layer="encode", keep=2, subtract=True)(x)))
     [[3. 1. 0.]]
     """
     encoder = getattr(model, "encoder", model)
@@ -44,28 +46,44 @@ def reader(model, layer="code", rectify=False, keep=None, subtract=False, pool=N
     if rectify:
         outputs = ops.relu(outputs)
     if keep is not None:
-        most = units - bool(subtract)
-        if isinstance(keep, bool) or not hasattr(keep, "__index__") or not 1 <= keep <= most:
-            raise ValueError(
-                f"`keep` counts the units that stay at each position, at least 1 and here at most {most}. "
-                f"Received: keep={keep!r}."
-            )
+        keep = check_integer("keep", keep, "counts the units kept at each position", at_most=units - bool(subtract))
         if subtract:
             outputs = ops.relu(outputs - ops.min(ops.top_k(outputs, keep + 1)[0], axis=-1, keepdims=True))
         else:
             outputs = KSparse(keep, name="keep")(outputs)
     elif subtract:
-        raise ValueError("`subtract` needs to know how many units stay. Received: subtract=True without `keep`.")
+        raise ValueError(
+            "`subtract` subtracts the largest unit that `keep` drops. Received: subtract=True without `keep`. Add `keep`."
+        )
     if pool is not None:
         outputs = _pooled(outputs, positions, dict(pool))
-    return keras.Model(encoder.inputs[0], outputs, name="reader")
+    return keras.Model(encoder.inputs[0], outputs, name="readout")
+
+
+reader = readout  # the earlier name
 
 
 def _pooled(outputs, positions, pool):
     pooling = {1: keras.layers.MaxPooling1D, 2: keras.layers.MaxPooling2D, 3: keras.layers.MaxPooling3D}
     if positions not in pooling:
-        raise ValueError(f"`pool` is for maps, and this code has none: its shape is {tuple(outputs.shape)}.")
+        raise ValueError(
+            f"`pool` needs a code of maps. Received: pool={pool} for a code of shape {tuple(outputs.shape)}. Leave `pool` out."
+        )
     if not {"size"} <= set(pool) <= {"size", "strides"}:
-        raise ValueError(f"`pool` has a `size` and perhaps `strides`, by default the same. Received: pool={pool}.")
+        raise ValueError(f"`pool` must have a `size` and may have `strides` (default: the size). Received: pool={pool}.")
     options = {"padding": "same", "data_format": "channels_last"}
     return pooling[positions](pool["size"], strides=pool.get("strides"), **options)(outputs)
+
+
+def in_words(encoding):
+    """What an encoding reads, for a card."""
+    layer = encoding.get("layer", "code")
+    words = ["the code" if layer == "code" else f"the output of the layer `{layer}`"]
+    if encoding.get("rectify"):
+        words.append("rectified")
+    if "keep" in encoding:
+        words.append(f"its {encoding['keep']} largest entries{' minus the next largest' if encoding.get('subtract') else ''}")
+    if "pool" in encoding:
+        pool = encoding["pool"]
+        words.append(f"max-pooled over {pool['size']} x {pool['size']}, stride {pool.get('strides', pool['size'])}")
+    return ", ".join(words)

@@ -1,6 +1,6 @@
 import keras
 
-from keras_sae.evaluation._linear_comparison import compare_with_pca, fit_pca
+from keras_sae.evaluation._pca import compare_with_pca, principal_components
 from keras_sae.models import DeepAutoencoder
 
 
@@ -47,7 +47,7 @@ def swiss_roll(samples=2000, epochs=100, seed=0):
     (figures,) = compare_with_pca(model, train, test)
     clouds = {
         "data": test,
-        "pca": fit_pca(train, 2)(test, 2),
+        "pca": principal_components(train, 2, exact=True).reconstruct(test, 2),
         "autoencoder": model.predict(test, verbose=0),
         "position": position[samples:],
     }

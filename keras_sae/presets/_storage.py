@@ -1,6 +1,8 @@
+import contextlib
 import importlib
 import json
 import os
+import shutil
 import tempfile
 import time
 import zipfile
@@ -33,10 +35,7 @@ def save(model, directory, metadata=None, examples=None, card=None, files=None):
         raise FileExistsError(
             f"{str(directory)!r} exists and is not a preset, so it is not replaced. Choose a new directory, or empty this one."
         )
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as beside:
-        draft = Path(beside) / "new"
-        draft.mkdir()
+    with _replacing(directory) as draft:
         config = keras.saving.serialize_keras_object(model)
         config.pop("compile_config", None)  # a preset is a model to use; how it was trained is in the metadata
         (draft / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -52,7 +51,30 @@ def save(model, directory, metadata=None, examples=None, card=None, files=None):
         if card is not None:
             (draft / CARD).write_text(card(metadata) if callable(card) else card, encoding="utf-8")
         write_metadata(draft, metadata)
-        earlier = Path(beside) / "earlier"
+
+
+def rewrite(directory, metadata, card):
+    """Replaces the metadata and the card of a preset. Its other files stay unchanged.
+
+    Args:
+        card: Function from the metadata to the text of the card.
+    """
+    directory = Path(directory)
+    read_metadata(directory)  # a damaged file must not get a valid checksum
+    with _replacing(directory) as draft:
+        shutil.copytree(directory, draft, dirs_exist_ok=True)
+        (draft / CARD).write_text(card(metadata), encoding="utf-8")
+        write_metadata(draft, metadata)
+
+
+@contextlib.contextmanager
+def _replacing(directory):
+    """Yields a new directory, which takes the place of `directory` at the end of the block."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as beside:
+        draft, earlier = Path(beside) / "new", Path(beside) / "earlier"
+        draft.mkdir()
+        yield draft
         if directory.exists():
             os.replace(directory, earlier)
         try:

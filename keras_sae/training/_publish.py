@@ -22,13 +22,13 @@ _OF_TRAINING = ("hardware", "seconds")
 
 
 def publish(output, data_dir=None, report=None, cache=None):
-    """Makes a preset of a finished run: measures the model, and writes weights, metadata and card to `output/preset`.
+    """Makes a preset of a finished run: measures the model and writes weights, metadata and card to `output/preset`.
 
     Args:
         output: Directory of a run of `train`.
         data_dir: Folder of the TFDS data.
-        report: Called with a sentence before each step that takes long, such as `print`.
-        cache: Dictionary in which data, and figures that depend on these alone, are kept for the next preset.
+        report: Function called with a sentence before each step that takes long, such as `print`.
+        cache: Dictionary that keeps data, and figures of the data alone, for the next preset.
 
     Returns:
         `pathlib.Path` of the preset.
@@ -44,36 +44,50 @@ def publish(output, data_dir=None, report=None, cache=None):
 
 
 def update_preset(preset, data_dir=None, suites=None, report=None, cache=None):
-    """Measures a published preset anew, and writes metadata and card anew; the weights stay as they are.
+    """Measures a published preset again and writes new metadata and a new card. The weights do not change.
 
-    For when what a card says has changed: a recipe's suites, published figures, use or notes. Where the package ships a recipe
-    of the preset's name, that one counts; whatever else the recipe says must be as it was trained.
+    Use this when a recipe's texts, published figures or suites have changed. If the package ships a recipe with the name of the
+    preset, it replaces the recorded one; everything that affects training must be equal.
 
     Args:
         preset: Name or directory of a preset that `publish` made.
         data_dir, report, cache: As in `evaluate_preset`.
-        suites: Names of the suites to measure; figures of the others are kept, as far as the recipe still has them. By
-            default all.
+        suites: Names of the suites to measure. Figures of other suites are kept if the recipe still has them. By default all.
+            `()` measures nothing and needs no data: the card is rendered from the recorded figures and the recipe's texts.
 
     Returns:
         `pathlib.Path` of the preset.
 
     Raises:
-        ValueError: The recipe has changed in what is trained, or the preset records none.
+        ValueError: The recipe differs in something that affects training, or the preset records no recipe.
     """
     directory = presets.find(preset)
     metadata = recorded(preset)
     recipe = _recipe_now(metadata)
+    if suites is not None and len(suites) == 0:
+        metrics = _in_order(metadata["metrics"], recipe)
+        description = _description(recipe, metadata.get("parts", {}))
+        presets.rewrite(directory, {**metadata, **description, "metrics": metrics}, render)
+        return directory
     data = read_data(recipe, data_dir, cache)
     model = SparseAutoencoder.from_preset(preset)
-    measured = measure(model, recipe, data, suites, report, cache)
-    kept = {name: figures for name, figures in metadata["metrics"].items() if name in recipe.suites()}
-    metrics = {name: {**kept, **measured}[name] for name in recipe.suites() if name in {**kept, **measured}}
+    metrics = _in_order({**metadata["metrics"], **measure(model, recipe, data, suites, report, cache)}, recipe)
     return _save(model, directory, recipe, data, metrics, {key: metadata[key] for key in _OF_TRAINING if key in metadata})
 
 
+def _in_order(metrics, recipe):
+    """The figures of the recipe's suites, in the order of the card."""
+    return {name: metrics[name] for name in recipe.suites() if name in metrics}
+
+
+def _description(recipe, parts):
+    """The metadata that comes from the recipe, with the other `parts` of the preset's name."""
+    parts = {**parts, "data": recipe.data["name"], "mechanism": recipe.mechanism}
+    return {"name": recipe.name, "title": recipe.title, "parts": parts, "recipe": recipe.as_data()}
+
+
 def measure(model, recipe, data, suites=None, report=None, cache=None):
-    """The figures of a recipe's suites, or of those of them that are named."""
+    """The figures of a recipe's suites, or of those named in `suites`."""
     chosen = recipe.suites()
     if suites is not None:
         missing = [name for name in suites if name not in chosen]
@@ -81,18 +95,15 @@ def measure(model, recipe, data, suites=None, report=None, cache=None):
             raise ValueError(f"The recipe {recipe.name!r} has no suite {missing[0]!r}. It has {', '.join(chosen)}.")
         chosen = {name: options for name, options in chosen.items() if name in suites}
     train, test = data
-    # The models of single classes are trained as the recipe's, but for how long and perhaps the optimizer.
-    optimizer = chosen.get("anomaly", {}).pop("optimizer", recipe.optimizer)
-    anew = dataclasses.replace(recipe, optimizer=optimizer)
 
-    def build():
-        return anew.build(train[0].shape[1:])
+    def build(optimizer=recipe.optimizer):
+        return dataclasses.replace(recipe, optimizer=optimizer).build(train[0].shape[1:])
 
     return evaluation.evaluate(model, train, test, chosen, build=build, report=report, cache=cache)
 
 
 def suites_of(preset, as_now=False):
-    """Names of the suites of a preset's card, or of those that its recipe names now."""
+    """Names of the suites on a preset's card, or with `as_now` of those in its current recipe."""
     metadata = recorded(preset)
     return list(_recipe_now(metadata).suites() if as_now else metadata["metrics"])
 
@@ -101,7 +112,9 @@ def recorded(preset):
     """The metadata of a preset that records a recipe and figures."""
     metadata = presets.read_metadata(presets.find(preset))
     if "metrics" not in metadata or "recipe" not in metadata:
-        raise ValueError(f"The preset {str(preset)!r} records no recipe and no figures to compare with.")
+        raise ValueError(
+            f"The preset {str(preset)!r} records no recipe and no figures to compare with. `publish` makes presets that do."
+        )
     return metadata
 
 
@@ -114,8 +127,8 @@ def _recipe_now(metadata):
     changed = [key for key in sorted({*one, *other} - OF_THE_CARD) if one.get(key) != other.get(key)]
     if changed:
         raise ValueError(
-            f"The preset {recipe.name!r} was trained by another recipe: {', '.join(changed)} differ from the one of that name. "
-            "Train it again."
+            f"The preset {recipe.name!r} was trained with a different recipe: {', '.join(changed)} differ from the recipe of "
+            "this name. Train it again."
         )
     return now
 
@@ -124,10 +137,7 @@ def _save(model, directory, recipe, data, metrics, of_training):
     (train_x, _), (test_x, _) = data
     picture = features_picture(model, evaluation.as_input(test_x[:1000]))
     metadata = {
-        "name": recipe.name,
-        "title": recipe.title,
-        "parts": {"data": recipe.data["name"], "architecture": model.architecture, "mechanism": recipe.mechanism},
-        "recipe": recipe.as_data(),
+        **_description(recipe, {"architecture": model.architecture}),
         "data": {
             **recipe.data,
             "licence": recipe.data.get("licence", "not stated"),
@@ -152,7 +162,7 @@ def _save(model, directory, recipe, data, metrics, of_training):
 
 
 def trained_model(output, recipe, input_shape):
-    """The model of a finished run: of its last epoch, or of the best, where the recipe keeps that."""
+    """The model of a finished run: of its last epoch, or of the best epoch if the recipe keeps it."""
     progress, arrays = _state.read(output / CHECKPOINT)
     model = recipe.build(input_shape)
     phases = recipe.phases(model)
@@ -160,7 +170,7 @@ def trained_model(output, recipe, input_shape):
     if progress["phase"] + 1 < len(phases) or not (progress["epoch"] >= epochs or progress["stopped_early"]):
         of_phase = f" of {level}" if level else ""
         raise ValueError(
-            f"The run in {str(output)!r} has done {progress['epoch']} of {epochs} epochs{of_phase}. Finish it by `--resume`."
+            f"The run in {str(output)!r} has done {progress['epoch']} of {epochs} epochs{of_phase}. Finish it with `--resume`."
         )
     if recipe.best(level):
         _, arrays = _state.read(output / BEST)
@@ -171,7 +181,7 @@ def trained_model(output, recipe, input_shape):
 
 
 def read_data(recipe, data_dir=None, cache=None):
-    """The training and test pairs `(images, labels)` of a recipe, from `cache` if they are there."""
+    """The training and test pairs `(images, labels)` of a recipe, kept in `cache`."""
     kept = {} if cache is None else cache
     pairs = []
     for split, read in (("train", load_training), ("test", load_arrays)):
@@ -183,7 +193,7 @@ def read_data(recipe, data_dir=None, cache=None):
 
 
 def checksum(images, labels):
-    """SHA-256 of the pixels and labels, in order; of the pixels alone where there are no labels."""
+    """SHA-256 of pixels and labels, in order; of pixels alone if there are no labels."""
     digest = hashlib.sha256()
     for array, dtype in ((images, images.dtype), (labels, "<i8")):
         for part in array.parts() if isinstance(array, OnDisk) else [] if array is None else [array]:

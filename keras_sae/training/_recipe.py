@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_sae.callbacks import DeadUnitMonitor, KSchedule, PenaltySchedule
-from keras_sae.evaluation import ACTIVE_ABOVE, SUITES, as_input, reader
+from keras_sae.evaluation import ACTIVE_ABOVE, SUITES, as_input, readout
 from keras_sae.layers import FISTA, LISTA
 from keras_sae.metrics import L0, DeadUnits
 from keras_sae.models import StackedAutoencoder
@@ -42,9 +42,8 @@ class Recipe:
         early_stopping: Arguments of `keras.callbacks.EarlyStopping` (`keep_best` is what restores the best weights). By
             default it watches the reconstruction loss, of `data.validation` where there is one.
         keep_best: Whether the preset is made of the epoch with the lowest reconstruction loss on `data.validation`.
-        probe, finetune, anomaly, denoise, features: Each a suite of `keras_sae.evaluation.SUITES` and its options. A suite
-            without a section is left out, but for `features`, which every card has. `anomaly` may have an `optimizer` of its
-            own.
+        suite_options: Dictionary from suites of `keras_sae.evaluation.SUITES` to their options. In TOML, each suite has its own
+            section, such as `[probe]`. Only suites with a section are measured, and `features`, which is on every card.
         published: List of published figures to stand beside the measured ones: `what`, `value`, `source`, and perhaps
             `metric`, the path of the measured figure, such as "probe.error" or "probe.raw_pixels.error".
         use: What the model is good for, for the card.
@@ -68,11 +67,7 @@ class Recipe:
     dead_units: dict | None = None
     early_stopping: dict | None = None
     keep_best: bool | None = None
-    probe: dict | None = None
-    finetune: dict | None = None
-    anomaly: dict | None = None
-    denoise: dict | None = None
-    features: dict | None = None
+    suite_options: dict = dataclasses.field(default_factory=dict)
     published: list = dataclasses.field(default_factory=list)
     use: str = ""
     notes: str = ""
@@ -81,18 +76,19 @@ class Recipe:
         check_sections(self)
 
     def suites(self):
-        """The suites that the card has: a dictionary from their names to their options."""
-        sections = {name: getattr(self, name) for name in SUITES}
-        return {name: dict(section or {}) for name, section in sections.items() if section is not None or name == "features"}
+        """The suites of the card: a dictionary from their names to their options."""
+        options = self.suite_options
+        return {name: dict(options.get(name, {})) for name, suite in SUITES.items() if name in options or suite.on_every_card}
 
     def encodings(self):
-        """The encodings that its suites read, see `keras_sae.evaluation._readout`."""
-        tuned = (self.finetune or {}).get("encoding")
-        return [*(self.probe or {}).get("encodings", []), *([tuned] if tuned else [])]
+        """The encodings that its suites read, see `keras_sae.evaluation.readout`."""
+        return [encoding for name, options in self.suites().items() for encoding in SUITES[name].encodings(options)]
 
     def as_data(self):
         """The recipe as a dictionary of plain values, without what was not set."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if value not in (None, "", [])}
+        fields = dataclasses.asdict(self)
+        sections = fields.pop("suite_options")
+        return {key: value for key, value in {**fields, **sections}.items() if value not in (None, "", [])}
 
     def build(self, input_shape):
         """The model, its weights at their start, compiled as it is trained.
@@ -105,7 +101,7 @@ class Recipe:
         if self.pretrain and not isinstance(model, StackedAutoencoder):
             raise ValueError(f"`pretrain` trains the levels of a StackedAutoencoder. Received: a {type(model).__name__}.")
         for encoding in self.encodings():
-            reader(model, **encoding)  # rather a word now than after the training
+            readout(model, **encoding)  # raises now rather than after the training
         model.compile(**self.compile_arguments(model))
         return model
 
@@ -202,14 +198,16 @@ def load_recipe(recipe, overrides=()):
 
 def from_data(content):
     """Makes a recipe from a dictionary, such as the `recipe` of a preset's metadata."""
-    fields = {field.name: field for field in dataclasses.fields(Recipe)}
+    fields = {field.name: field for field in dataclasses.fields(Recipe) if field.name != "suite_options"}
     for key in content:
-        if key not in fields:
-            raise ValueError(f"A recipe has no key {key!r}. {near(key, fields)}")
+        if key not in fields and key not in SUITES:
+            raise ValueError(f"A recipe has no key {key!r}. {near(key, [*fields, *SUITES])}")
     missing = [name for name, field in fields.items() if _required(field) and name not in content]
     if missing:
         raise ValueError(f"The recipe lacks {', '.join(missing)}.")
-    return Recipe(**json.loads(json.dumps(content)))
+    content = json.loads(json.dumps(content))
+    sections = {name: content.pop(name, None) for name in SUITES}
+    return Recipe(**content, suite_options={name: each for name, each in sections.items() if each is not None})
 
 
 def _required(field):

@@ -3,7 +3,7 @@ import inspect
 import keras
 
 from keras_sae.callbacks import DeadUnitMonitor
-from keras_sae.evaluation import SUITES, reader
+from keras_sae.evaluation import SUITES, readout
 from keras_sae.training._objects import near
 
 
@@ -25,7 +25,7 @@ def check_sections(recipe):
             "`keep_best = true` keeps the best epoch, also of a run that is resumed: leave `restore_best_weights` out."
         )
     for key, (required, optional) in SECTIONS.items():
-        section = getattr(recipe, key)
+        section = recipe.suite_options.get(key) if key in SUITES else getattr(recipe, key)
         if section is None:
             continue
         if not isinstance(section, dict):
@@ -40,7 +40,7 @@ def check_sections(recipe):
             "`keep_best` chooses an epoch by images that are not trained on: give `data` a `validation` split, such as "
             "train = 'train[:50000]' and validation = 'train[50000:]'."
         )
-    of_encodings = _arguments(reader) - {"model"}
+    of_encodings = _arguments(readout) - {"model"}
     for encoding in recipe.encodings():
         for name in encoding:
             if name not in of_encodings:
@@ -53,13 +53,6 @@ def check_sections(recipe):
             )
 
 
-def _options(suite):
-    """The keys of a suite's section: the keyword arguments of its function."""
-    parameters = inspect.signature(SUITES[suite]).parameters.values()
-    options = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} - {"report", "cache"}
-    return options | ({"optimizer"} if suite == "anomaly" else set())
-
-
 def _arguments(function):
     return set(inspect.signature(function).parameters)
 
@@ -70,7 +63,7 @@ SECTIONS = {
     "model": ({"class"}, None),
     "optimizer": ({"class"}, None),
     "pretrain": ({"epochs"}, {"optimizer"}),
-    **{name: (set(), _options(name)) for name in SUITES},
+    **{name: (set(), suite.options) for name, suite in SUITES.items()},
     "k_schedule": ({"start", "epochs"}, set()),
     "penalty_schedule": ({"start", "epochs"}, {"penalty"}),
     "dead_units": (set(), _arguments(DeadUnitMonitor) - {"x"} | {"images"}),

@@ -6,7 +6,7 @@ import keras
 from keras_sae.datasets import OnDisk, batches, load_arrays, load_training
 from keras_sae.distributed import Workers
 from keras_sae.distributed import make_strategy as make_strategy  # it is part of `keras_sae.training`
-from keras_sae.evaluation import as_input
+from keras_sae.evaluation import SUITES, as_input
 from keras_sae.training import _state
 from keras_sae.training._checkpoint import Checkpoint
 from keras_sae.training._history import HistoryLog
@@ -142,7 +142,7 @@ def _need_tensorboard():
 
 
 def _need_no_training_arrays(recipe, images):
-    reading = [name for name in recipe.suites() if name != "features"]
+    reading = [name for name in recipe.suites() if "train" in SUITES[name].needs]
     if reading:
         raise ValueError(
             f"The section [{reading[0]}] reads all training images at once, and {len(images):,} images of shape "

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_sae.evaluation import bootstrap_interval, encode, probe_encoder, reader
-from keras_sae.evaluation._logistic_regression import compress, fit
-from keras_sae.evaluation._probe import Probe, _best_from_the_middle, balanced
+from keras_sae.evaluation import bootstrap_interval, encode, probe_encoder, readout
+from keras_sae.evaluation._probe import Probe, _best_from_the_middle, balanced, compress, fit
 from keras_sae.layers import KSparse, WinnerTakeAll
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
 
@@ -71,16 +70,16 @@ def selected(z, keep):
     return order[:, keep - 1 : keep], order[:, keep : keep + 1]
 
 
-def test_codes_are_read_before_the_selection_and_selected_anew():
+def test_codes_are_read_before_the_selection_and_selected_again():
     model = DenseAutoencoder(12, 20, sparsity=KSparse(3, alpha=2))
     x = np.random.default_rng(0).normal(size=(30, 12)).astype("float32")
-    z = encode(reader(model, layer="encode"), x)
+    z = encode(readout(model, layer="encode"), x)
     assert (z < 0).any()
-    np.testing.assert_array_equal(encode(reader(model), x), encode(model, x))
-    np.testing.assert_array_equal(encode(reader(model, layer="encode", rectify=True), x), np.maximum(z, 0))
+    np.testing.assert_array_equal(encode(readout(model), x), encode(model, x))
+    np.testing.assert_array_equal(encode(readout(model, layer="encode", rectify=True), x), np.maximum(z, 0))
     least, largest_left_out = selected(z, 8)
-    np.testing.assert_array_equal(encode(reader(model, layer="encode", keep=8), x), np.where(z >= least, z, 0))
-    softly = encode(reader(model, layer="encode", keep=8, subtract=True), x)
+    np.testing.assert_array_equal(encode(readout(model, layer="encode", keep=8), x), np.where(z >= least, z, 0))
+    softly = encode(readout(model, layer="encode", keep=8, subtract=True), x)
     np.testing.assert_allclose(softly, np.maximum(z - largest_left_out, 0), atol=1e-6)
     assert (np.count_nonzero(softly, axis=1) == 8).all()
 
@@ -88,10 +87,10 @@ def test_codes_are_read_before_the_selection_and_selected_anew():
 def test_maps_are_pooled():
     model = ConvolutionalAutoencoder((12, 12, 1), 4, WinnerTakeAll(spatial=True), kernel_size=3, strides=1)
     x = np.random.default_rng(0).normal(size=(5, 12, 12, 1)).astype("float32")
-    maps = encode(reader(model, layer="encode"), x)
-    pooled = encode(reader(model, layer="encode", pool={"size": 6}), x)
+    maps = encode(readout(model, layer="encode"), x)
+    pooled = encode(readout(model, layer="encode", pool={"size": 6}), x)
     np.testing.assert_array_equal(pooled, maps.reshape(5, 2, 6, 2, 6, 4).max(axis=(2, 4)))
-    assert encode(reader(model, layer="encode", pool={"size": 6, "strides": 4}), x).shape == (5, 3, 3, 4)
+    assert encode(readout(model, layer="encode", pool={"size": 6, "strides": 4}), x).shape == (5, 3, 3, 4)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +106,7 @@ def test_maps_are_pooled():
 )
 def test_what_cannot_be_read_is_refused(encoding, message):
     with pytest.raises(ValueError, match=message):
-        reader(DenseAutoencoder(12, 20), **encoding)
+        readout(DenseAutoencoder(12, 20), **encoding)
 
 
 def test_an_encoding_is_chosen_without_test_data(sample):

@@ -14,7 +14,6 @@ from keras_sae.evaluation import SUITES
 from keras_sae.models import SparseAutoencoder
 from keras_sae.presets._manifest import write_metadata
 from keras_sae.training import (
-    _card,
     evaluate_preset,
     load_recipe,
     publish,
@@ -98,7 +97,7 @@ def test_every_suite_is_measured_told_and_measured_again(recipe_file, tmp_path):
     train(dataclasses.replace(recipe, published=published, use="For tests."), tmp_path / "run", verbose=0)
     directory = publish(tmp_path / "run")
     metadata = presets.read_metadata(directory)
-    assert list(recipe.suites()) == list(SUITES) == list(_card._SUITES)
+    assert list(recipe.suites()) == list(SUITES)
     assert set(metadata["metrics"]) == set(SUITES)
     text = (directory / "README.md").read_text()
     assert text == render(metadata)
@@ -115,20 +114,28 @@ def test_every_suite_is_measured_told_and_measured_again(recipe_file, tmp_path):
     assert equal, [row for row in rows if not row[-1]]
 
 
-def test_a_card_is_written_anew_without_training(recipe_file, tmp_path):
+@pytest.fixture
+def ship(monkeypatch):
+    """Makes a recipe the one that the package ships."""
+
+    def replace(recipe):
+        monkeypatch.setattr(sys.modules["keras_sae.training._publish"], "recipe_names", lambda: [recipe.name])
+        monkeypatch.setattr(sys.modules["keras_sae.training._publish"], "load_recipe", lambda name: recipe)
+
+    return replace
+
+
+def test_a_card_is_updated_without_training(recipe_file, tmp_path, ship):
     train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
     directory = publish(tmp_path / "run")
     before = presets.read_metadata(directory)
-    other = load_recipe(recipe_file, ["epochs=1", "notes=Beware.", "denoise={amount=0.4}"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["keras_sae.training._publish"], "recipe_names", lambda: [other.name])
-        patch.setattr(sys.modules["keras_sae.training._publish"], "load_recipe", lambda name: other)
-        assert suites_of(directory, as_now=True) == ["probe", "denoise", "features"]
-        assert update_preset(directory, suites=["denoise"]) == directory
-        metadata = presets.read_metadata(directory)
-        other = load_recipe(recipe_file, ["epochs=2"])
-        with pytest.raises(ValueError, match=r"epochs differ.*Train it again"):
-            update_preset(directory)
+    ship(load_recipe(recipe_file, ["epochs=1", "notes=Beware.", "denoise={amount=0.4}"]))
+    assert suites_of(directory, as_now=True) == ["probe", "denoise", "features"]
+    assert update_preset(directory, suites=["denoise"]) == directory
+    metadata = presets.read_metadata(directory)
+    ship(load_recipe(recipe_file, ["epochs=2"]))
+    with pytest.raises(ValueError, match=r"epochs differ.*Train it again"):
+        update_preset(directory)
     assert metadata["metrics"]["probe"] == before["metrics"]["probe"]
     assert metadata["metrics"]["denoise"]["psnr"] > 0
     assert metadata["files"]["model.weights.h5"] == before["files"]["model.weights.h5"]
@@ -136,11 +143,42 @@ def test_a_card_is_written_anew_without_training(recipe_file, tmp_path):
     assert (directory / "README.md").read_text() == render(metadata)
 
 
+def test_texts_alone_are_updated_without_data_and_without_measuring(recipe_file, tmp_path, ship, monkeypatch):
+    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
+    directory = publish(tmp_path / "run")
+    before = presets.read_metadata(directory)
+    ship(load_recipe(recipe_file, ["epochs=1", "title=Another title", "notes=Beware.", "denoise={amount=0.4}"]))
+    for reading in ("read_data", "measure"):
+        monkeypatch.delattr(f"keras_sae.training._publish.{reading}")
+    assert update_preset(directory, suites=()) == directory
+    after = presets.read_metadata(directory)
+    text = (directory / "README.md").read_text()
+    assert text == render(after)
+    assert "Another title." in text
+    assert "## Limits\n\nBeware." in text
+    assert after["recipe"]["denoise"] == {"amount": 0.4}  # a new suite, without figures so far
+    for key in ("metrics", "data", "seconds", "packages", "parameters"):
+        assert after[key] == before[key]
+    for name in before["files"]:
+        assert (after["files"][name] == before["files"][name]) == (name != "README.md")
+
+
+def test_a_damaged_preset_is_not_given_new_texts(recipe_file, tmp_path):
+    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
+    directory = publish(tmp_path / "run")
+    weights = directory / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    before = (directory / "metadata.json").read_bytes()
+    with pytest.raises(ValueError, match="damaged"):
+        update_preset(directory, suites=())
+    assert (directory / "metadata.json").read_bytes() == before
+
+
 def test_a_recipe_without_a_probe_runs_none(recipe_file):
-    recipe = dataclasses.replace(load_recipe(recipe_file), probe=None)
+    recipe = dataclasses.replace(load_recipe(recipe_file), suite_options={})
     assert recipe.suites() == {"features": {}}
     assert "probe" not in recipe.as_data()
-    empty = dataclasses.replace(recipe, probe={})
+    empty = dataclasses.replace(recipe, suite_options={"probe": {}})
     assert from_data(empty.as_data()).suites() == {"probe": {}, "features": {}}
 
 

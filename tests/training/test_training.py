@@ -212,7 +212,7 @@ def test_images_that_stay_on_disk_are_trained_on_resumed_and_published(recipe_fi
     monkeypatch.setattr(datasets._load, "_MEMORY", 784 * 100)
     with pytest.raises(ValueError, match=r"\[probe\] reads all training images.*300 images.*stay on disk"):
         train(load_recipe(recipe_file), tmp_path / "probed", verbose=0)
-    recipe = dataclasses.replace(load_recipe(recipe_file, ["dead_units={images=20}", "epochs=3"]), probe=None)
+    recipe = dataclasses.replace(load_recipe(recipe_file, ["dead_units={images=20}", "epochs=3"]), suite_options={})
     whole = train(recipe, tmp_path / "whole", verbose=0)
     stopped_at(recipe, tmp_path / "parts", 2)
     assert read_run(tmp_path / "parts")["step"] == 2
