@@ -224,6 +224,11 @@ def test_suites_are_chosen_and_cards_updated(capsys, tmp_path, small_recipe, mon
     write_metadata(preset, metadata)
     assert "Updated" in run(capsys, "evaluate", preset, "--suite", "features", "--update")[1]
     assert run(capsys, "evaluate", preset, "--suite", "features")[0] == 0
+    (preset / "README.md").write_text("Another card.")
+    write_metadata(preset, presets.read_metadata(preset, verify=False))
+    assert "Rendered" in run(capsys, "evaluate", preset, "--render")[1]
+    assert "Another card." not in (preset / "README.md").read_text()
+    assert run(capsys, "evaluate", preset, "--render", "--update")[0] == 2
     monkeypatch.setattr(_catalog, "root", lambda: tmp_path / "run")
     status, printed, _ = run(capsys, "evaluate", "--all", "--suite", "features")
     assert status == 0

@@ -22,6 +22,12 @@ def add_arguments(parser):
         help="do not compare, but write the measured figures to metadata and card, and regenerate the card from the current "
         "recipe; weights do not change",
     )
+    parser.add_argument(
+        "--render",
+        action="store_true",
+        help="do not measure, but regenerate the card from the recorded figures and the texts of the current recipe; needs no "
+        "data",
+    )
     add_data_dir(parser)
 
 
@@ -34,6 +40,12 @@ def run(options):
     load_package()
     from keras_sae.training import evaluate_preset, suites_of, update_preset
 
+    if options.render:
+        if options.suite or options.update:
+            raise ValueError("--render measures nothing. Leave out --suite and --update, or leave out --render.")
+        for name in names:
+            print(f"Rendered {update_preset(name, suites=()) / presets.CARD}")
+        return 0
     suites = None if not options.suite or "all" in options.suite else options.suite
     cache, differing = {}, []
 
