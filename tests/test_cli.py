@@ -8,11 +8,10 @@ import sysconfig
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
-from keras_sae import cli, presets
+from keras_sae import _backend, cli, presets
 from keras_sae.cli._parser import COMMANDS
 from keras_sae.presets import _catalog
 from keras_sae.presets._manifest import write_metadata
@@ -67,7 +66,7 @@ except SystemExit as stopped:
 heavy = {"keras", "tensorflow", "tensorflow_datasets", "numpy", "h5py", "sklearn", "matplotlib"} & set(sys.modules)
 print("status", status, "loaded", *sorted(heavy))
 """
-    *answer, last = in_fresh_process(code, *arguments.split()).splitlines()
+    *answer, last = in_fresh_process(code, *arguments.split(), bare=True).splitlines()
     assert last.strip() == f"status {2 if arguments in ERRORS else 0} loaded"
     assert bool(answer) == (arguments in ANSWERS)
 
@@ -93,23 +92,41 @@ def test_each_way_to_start_the_command_line_is_light(tmp_path, started):
     assert "keras" not in loaded
 
 
-def test_everything_is_loaded_for_other_programs(in_fresh_process, tmp_path):
+def test_everything_is_loaded_for_other_programs(tmp_path):
     # A program may import the package only for its registered classes, whatever its arguments are.
     (tmp_path / "program.py").write_text("import sys, keras_sae; print('keras_sae.models' in sys.modules)")
-    code = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])"
-    assert in_fresh_process(code, tmp_path / "program.py", "-m", "keras_sae.cli") == "True\n"
     command = [sys.executable, tmp_path / "program.py", "-m", "keras_sae.cli"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the messages are TensorFlow's")
-@pytest.mark.parametrize(("options", "level"), [([], None), (["--verbose"], None), ([], "0")])
-def test_messages_of_tensorflow_are_shown_on_request(options, level):
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    environment |= {"TF_CPP_MIN_LOG_LEVEL": level} if level else {}
-    command = [sys.executable, "-m", "keras_sae.cli", "recipes", "mnist_dense_kl", *options]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert bool(done.stderr) == bool(options or level), done.stderr
+def test_the_messages_of_tensorflow_are_hidden(in_fresh_process, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    code = "import sys; from keras_sae.cli import main; sys.exit(main())"
+    assert in_fresh_process(code, "recipes", "mnist_dense_kl", check=False, bare=True).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "before", "after"),
+    [(["list"], None, "3"), (["--verbose", "list"], None, None), (["list", "--verbose"], None, None), (["list"], "1", "1")],
+)
+def test_the_messages_of_tensorflow_are_shown_on_request(capsys, monkeypatch, arguments, before, after):
+    monkeypatch.setattr(os, "environ", {"TF_CPP_MIN_LOG_LEVEL": before} if before else {})
+    assert cli.main(arguments) == 0
+    assert os.environ.get("TF_CPP_MIN_LOG_LEVEL") == after
+
+
+def test_what_a_failing_import_writes_is_shown(capfd):
+    def failing():
+        with _backend._without_native_messages():
+            os.write(2, b"Illegal instruction\n")
+            raise ImportError("no such library")
+
+    with pytest.raises(ImportError, match="no such library"):
+        failing()
+    assert capfd.readouterr().err == "Illegal instruction\n"
+    with _backend._without_native_messages():
+        os.write(2, b"all is well\n")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(("backend", "extra"), [("tensorflow", "cpu"), ("jax", "jax"), ("torch", "torch")])
@@ -123,15 +140,15 @@ class Missing:
 sys.meta_path.insert(0, Missing)
 os.environ["KERAS_BACKEND"] = {backend!r}
 """
-    imported = in_fresh_process(without + "import keras_sae", check=False)
+    imported = in_fresh_process(without + "import keras_sae", check=False, bare=True)
     assert imported.returncode == 1
     assert f'pip install "keras_sae[{extra}]"' in imported.stderr.splitlines()[-1]
     encode = ("encode", "mnist_dense_kl", "images.npy", "codes.npy")
-    done = in_fresh_process(without + "from keras_sae.cli import main; sys.exit(main())", *encode, check=False)
+    done = in_fresh_process(without + "from keras_sae.cli import main; sys.exit(main())", *encode, check=False, bare=True)
     assert done.returncode == 2
     assert f'pip install "keras_sae[{extra}]"' in done.stderr
     assert "Traceback" not in done.stderr
-    listed = in_fresh_process(without + "from keras_sae.cli import main; sys.exit(main())", "list")
+    listed = in_fresh_process(without + "from keras_sae.cli import main; sys.exit(main())", "list", bare=True)
     assert "mnist_dense_kl" in listed
 
 

@@ -7,9 +7,9 @@ from keras_sae.cli._package import load_package
 
 SUMMARY = "export a pretrained model as a SavedModel for TF Serving"
 DETAILS = (
-    "Writes DIR/VERSION with the endpoints serving_default (the same as encode), encode, encode_top_k, decode, reconstruct and "
-    "anomaly_score. DIR also gets instructions, a client and server configuration. If DIR ends in .onnx, .tflite or .xml, the "
-    "encoder is written to that file for ONNX Runtime, LiteRT or OpenVINO."
+    "Writes DIR/VERSION, a SavedModel with an endpoint for each use: codes, their largest entries, reconstructions, anomaly "
+    "scores and more. DIR/README.md describes the endpoints; next to it are a client and server configuration. If DIR ends in "
+    ".onnx, .tflite or .xml, the encoder is written to that file for ONNX Runtime, LiteRT or OpenVINO."
 )
 
 
