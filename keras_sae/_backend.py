@@ -29,7 +29,7 @@ def load_keras():
         if error.name not in _INSTALL:
             raise
         backend, advice = _INSTALL[error.name]
-        raise ImportError(f"keras_sae runs on a Keras backend, here {backend}, which is not installed. {advice}") from error
+        raise ImportError(f"{backend}, the Keras backend, is not installed. {advice}") from error
     return keras
 
 

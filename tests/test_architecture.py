@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,14 @@ assert not heavy, heavy
 """
     # Again where it was slow, because other work on the machine can change processor time too.
     assert any(float(in_fresh_process(code)) < 0.05 for _ in range(3))
+
+
+@pytest.mark.parametrize("room", ["presets", "training", "evaluation"])
+def test_packages_that_load_lazily_list_what_they_have(room):
+    package = getattr(keras_sae, room)
+    stub = ast.parse((PACKAGE / room / "__init__.pyi").read_text())
+    (listed,) = (ast.literal_eval(node.value) for node in stub.body if isinstance(node, ast.Assign))
+    assert sorted(package.__all__) == sorted(listed)
+    for node in stub.body:
+        for alias in node.names if isinstance(node, ast.ImportFrom) else ():
+            assert getattr(package, alias.name) is getattr(sys.modules[f"keras_sae.{room}.{node.module}"], alias.name)

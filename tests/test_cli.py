@@ -66,7 +66,7 @@ except SystemExit as stopped:
 heavy = {"keras", "tensorflow", "tensorflow_datasets", "numpy", "h5py", "sklearn", "matplotlib"} & set(sys.modules)
 print("status", status, "loaded", *sorted(heavy))
 """
-    *answer, last = in_fresh_process(code, *arguments.split(), bare=True).splitlines()
+    *answer, last = in_fresh_process(code, *arguments.split()).splitlines()
     assert last.strip() == f"status {2 if arguments in ERRORS else 0} loaded"
     assert bool(answer) == (arguments in ANSWERS)
 
@@ -102,7 +102,7 @@ def test_everything_is_loaded_for_other_programs(tmp_path):
 def test_the_messages_of_tensorflow_are_hidden(in_fresh_process, monkeypatch):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     code = "import sys; from keras_sae.cli import main; sys.exit(main())"
-    assert in_fresh_process(code, "recipes", "mnist_dense_kl", check=False, bare=True).stderr == ""
+    assert in_fresh_process(code, "recipes", "mnist_dense_kl", check=False).stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -140,15 +140,15 @@ class Missing:
 sys.meta_path.insert(0, Missing)
 os.environ["KERAS_BACKEND"] = {backend!r}
 """
-    imported = in_fresh_process(without + "import keras_sae", check=False, bare=True)
+    imported = in_fresh_process(without + "import keras_sae", check=False)
     assert imported.returncode == 1
     assert f'pip install "keras_sae[{extra}]"' in imported.stderr.splitlines()[-1]
     encode = ("encode", "mnist_dense_kl", "images.npy", "codes.npy")
-    done = in_fresh_process(without + "from keras_sae.cli import main; sys.exit(main())", *encode, check=False, bare=True)
+    done = in_fresh_process(without + "from keras_sae.cli import main; sys.exit(main())", *encode, check=False)
     assert done.returncode == 2
     assert f'pip install "keras_sae[{extra}]"' in done.stderr
     assert "Traceback" not in done.stderr
-    listed = in_fresh_process(without + "from keras_sae.cli import main; sys.exit(main())", "list", bare=True)
+    listed = in_fresh_process(without + "from keras_sae.cli import main; sys.exit(main())", "list")
     assert "mnist_dense_kl" in listed
 
 

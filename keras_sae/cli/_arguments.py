@@ -2,7 +2,9 @@
 
 
 def add_preset(parser, **options):
-    parser.add_argument("preset", metavar="PRESET", help="a name from `keras-sae list`, or a directory", **options)
+    parser.add_argument(
+        "preset", metavar="PRESET", help="a name from `keras-sae list`, a directory, or an https:// or hf:// address", **options
+    )
 
 
 def add_recipe(parser, **options):

@@ -11,7 +11,7 @@ def add_arguments(parser):
 def run(options):
     directory = presets.find(options.preset)
     metadata = presets.read_metadata(directory)
-    card = directory / "README.md"
+    card = directory / presets.CARD
     if card.is_file():
         print(card.read_text(encoding="utf-8"))
     else:

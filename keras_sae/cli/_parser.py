@@ -38,7 +38,7 @@ def make_parser():
         description="Sparse autoencoders for Keras: pretrained encoders, training, evaluation, export to TF Serving.",
         epilog="Start with `keras-sae quickstart`: it needs no data and takes about a minute. "
         "`keras-sae COMMAND --help` explains a command.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=18),
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=20),
     )
     parser.add_argument("--version", action="version", version=f"keras_sae {__version__}")
     _add_verbose(parser, default=False)

@@ -1,4 +1,4 @@
-"""Pretrained models in directories: found, verified, loaded and saved."""
+"""Pretrained models in directories: finds, verifies, loads and saves them."""
 
 import lazy_loader
 

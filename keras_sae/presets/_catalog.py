@@ -9,7 +9,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def root():
-    """The directory of the shipped presets: inside an installed package, beside it in a source checkout."""
+    """The directory of the shipped presets: inside an installed package, or next to it in a source checkout."""
     inside = _PACKAGE / "pretrained"
     return inside if inside.is_dir() else _PACKAGE.parent / "pretrained"
 
@@ -55,12 +55,14 @@ def find(preset):
     """The directory of a preset.
 
     Args:
-        preset: A name from `names()`; the path of a directory that `save_to_preset` wrote; or an address, `https://` or
-            `hf://`, which is fetched first, see `keras_sae.presets._remote.fetch`.
+        preset: A name from `names()`, the path of a directory that `save_to_preset` wrote, or an `https://` or `hf://` address.
+            A preset at an address is downloaded to a cache: `https://host/path`, or `hf://owner/repository[/folder]
+            [@revision]` on the Hugging Face Hub. With `#sha256=` and a `metadata_sha256` at its end, an address accepts only
+            that preset.
 
     Raises:
-        ValueError: There is no such preset. The message lists names that look alike.
-        ConnectionError: The address could not be fetched.
+        ValueError: There is no such preset. The message suggests similar names.
+        ConnectionError: The preset cannot be downloaded.
     """
     if re.match(r"[A-Za-z]\w+://", str(preset)):
         return _remote.fetch(preset)
@@ -71,10 +73,10 @@ def find(preset):
         return directory
     if directory.is_dir():
         raise ValueError(
-            f"The directory {str(directory)!r} is not a preset: it has no {METADATA}. A preset is written by "
-            "`model.save_to_preset(directory)`."
+            f"The directory {str(directory)!r} is not a preset: it has no {METADATA}. `model.save_to_preset(directory)` writes "
+            "a preset."
         )
     raise ValueError(
-        f"There is no preset named {str(preset)!r}, and no directory of that path. {nearest(preset, names())}"
+        f"There is no preset named {str(preset)!r}, and no directory at that path. {nearest(preset, names())}"
         f"The presets are: {', '.join(names()) or 'none'}."
     )

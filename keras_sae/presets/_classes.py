@@ -1,20 +1,20 @@
-"""What the config of a preset may name. Checked before Keras reads it, since Keras imports some of the modules named."""
+"""The classes that the config of a preset may name. Checked before Keras reads the config and imports modules named in it."""
 
 import keras
 
-# They run code, or read files, that the config brings or names.
+# They run code from the config, or read files that it names.
 _REFUSED = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__typespec__"}
 _FUNCTIONS = {"activations", "initializers", "regularizers", "constraints", "losses", "metrics", "ops"}
 
 
 def check_classes(config):
-    """Refuses a config that names anything but classes of Keras and registered ones. Nothing that it names is imported.
+    """Refuses a config that names anything except classes of Keras and registered classes. Imports nothing.
 
     Args:
-        config: A tree of dictionaries and lists, as `keras.saving.serialize_keras_object` makes it.
+        config: A tree of dictionaries and lists, from `keras.saving.serialize_keras_object`.
 
     Raises:
-        ValueError: The config is not that of an object, or names something else, which the message tells.
+        ValueError: The config does not describe an object, or names something that is not allowed.
     """
     if not (isinstance(config, dict) and isinstance(config.get("class_name"), str) and "config" in config):
         raise ValueError("it describes no object: a config has a `class_name` and a `config`.")
@@ -35,13 +35,13 @@ def _check_class(node):
     if name == "function":
         name = registered = node.get("config")
     if not all(isinstance(word, (str, type(None))) for word in (name, module, registered)):
-        raise ValueError(f"it names {name!r} of {module!r}, where names are texts.")
+        raise ValueError(f"it names {name!r} of {module!r}, but names must be strings.")
     if registered and keras.saving.get_registered_object(registered) is not None:
         return
     if name in _REFUSED:
-        raise ValueError(f"it holds a {name}, which runs code or reads files that a config brings or names.")
+        raise ValueError(f"it holds a {name}, which could run code from the config or read files that it names.")
     if module in (None, "builtins"):
-        return  # Keras looks such a name up among its own, and imports nothing
+        return  # Keras looks for such a name among its own classes, and imports nothing
     root, *inner = module.split(".")
     if root != "keras" or (node["class_name"] == "function" and not _FUNCTIONS & set(inner)):
         raise ValueError(f"it names {name!r} of the module {module!r}.")

@@ -1,4 +1,4 @@
-"""Presets on the Hugging Face Hub, through the package huggingface_hub and its cache."""
+"""Presets on the Hugging Face Hub. The package huggingface_hub downloads them to its cache."""
 
 import re
 from pathlib import Path
@@ -13,30 +13,30 @@ _ADDRESS = re.compile(
 def fetch(address, check):
     """The local directory of a preset in a model repository: `hf://owner/repository[/folder][@revision]`.
 
-    Only the files that the metadata lists are fetched, of one commit. Where the hub cannot be reached, huggingface_hub gives
-    what it fetched before.
+    Downloads only the files that the metadata lists, all from one commit. If the hub cannot be reached, huggingface_hub returns
+    what it downloaded earlier.
 
     Args:
         address: The address.
-        check: Function that verifies the directory, and returns it.
+        check: Function that verifies the directory and returns it.
 
     Raises:
         ImportError: huggingface_hub is not installed.
-        ValueError: The address has another form, or what lies there is not a preset, or not whole.
-        ConnectionError: It could not be fetched.
+        ValueError: The address has another form, or there is no complete preset at it.
+        ConnectionError: The preset cannot be downloaded.
     """
     parts = _ADDRESS.fullmatch(address)
     if not parts:
         raise ValueError(
-            "A preset on the Hugging Face Hub is `hf://owner/repository`, then perhaps `/folder`, then perhaps `@revision`: "
-            f"a branch, a tag or a commit. Received: {address!r}."
+            "The address of a preset on the Hugging Face Hub is `hf://owner/repository`. `/folder` and `@revision`, a branch, "
+            f"tag or commit, may follow. Received: {address!r}."
         )
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise ImportError(
-            f"{address} is fetched through the package huggingface_hub, which is not installed. Install it, or keras_sae with "
-            "its extra `hub`; or download the preset and load its directory."
+            f"{address} is downloaded by the package huggingface_hub, which is not installed. Install it with "
+            '`pip install "keras_sae[hub]"`, or download the preset yourself and load its directory.'
         ) from error
 
     folder = parts["folder"].strip("/")
@@ -46,7 +46,7 @@ def fetch(address, check):
         try:
             snapshot = snapshot_download(parts["repository"], revision=revision, allow_patterns=wanted, force_download=again)
         except Exception as error:  # of several libraries
-            raise ConnectionError(f"{address} cannot be fetched: {error}") from error
+            raise ConnectionError(f"{address} cannot be downloaded: {error}") from error
         return Path(snapshot)
 
     def whole(again):
@@ -54,7 +54,7 @@ def fetch(address, check):
         if not (snapshot / folder / METADATA).is_file():
             raise ValueError(f"{address} is not a preset: it has no {METADATA}. Check the folder and the revision.")
         files = read_metadata(snapshot / folder, verify=False)["files"]
-        return check(download(files, snapshot.name, again) / folder)  # a snapshot is called by its commit
+        return check(download(files, snapshot.name, again) / folder)  # the folder of a snapshot is named after its commit
 
     try:
         return whole(again=False)

@@ -1,4 +1,4 @@
-"""`metadata.json`: what a preset is, and the SHA-256 of every file in it, itself included."""
+"""The files of a preset, and `metadata.json`, which holds the SHA-256 of each file, itself included."""
 
 import hashlib
 import json
@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 METADATA = "metadata.json"
+CONFIG = "config.json"
+WEIGHTS = "model.weights.h5"
+REFERENCE = "reference.npz"
+CARD = "README.md"
 FORMAT = 1
 
 _OWN_DIGEST = "metadata_sha256"
@@ -15,7 +19,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def write_metadata(directory, metadata):
-    """Writes `metadata.json`, with the format and the SHA-256 of every other file of `directory`."""
+    """Writes `metadata.json`, with the format and the SHA-256 of every other file in `directory`."""
     directory = Path(directory)
     files = {
         path.relative_to(directory).as_posix(): _sha256_of(path)
@@ -24,23 +28,23 @@ def write_metadata(directory, metadata):
     }
     whole = {**metadata, "format": FORMAT, "files": files, _OWN_DIGEST: _BLANK}
     blank = json.dumps(whole, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    # The digest of the file is taken with zeros in its own place, which has a fixed width.
+    # A file cannot contain its own digest, so the digest is computed with zeros in its place.
     (directory / METADATA).write_bytes(blank.replace(_BLANK, _sha256(blank.encode())).encode())
 
 
 def read_metadata(directory, verify=True):
-    """Reads `metadata.json`, after checking it and every file that it lists.
+    """Reads `metadata.json`, and verifies it and every file that it lists.
 
     Args:
         directory: The directory of a preset.
-        verify: Whether to check the files that it lists as well as `metadata.json` itself.
+        verify: Whether to verify the listed files. `metadata.json` itself is always verified.
 
     Returns:
-        The metadata, a dictionary. `metadata_sha256` in it stands for the whole preset: it changes with any byte of any file.
+        The metadata, a dictionary. Its `metadata_sha256` identifies the whole preset: it changes with any byte of any file.
 
     Raises:
-        ValueError: A file is missing or does not have the SHA-256 that was recorded, with its name, what was expected and
-            what was found; or the preset was written by a newer version of this package.
+        ValueError: A file is missing or its SHA-256 differs from the recorded one, or a newer version of this package wrote
+            the preset.
     """
     directory = Path(directory)
     path = directory / METADATA
@@ -53,13 +57,13 @@ def read_metadata(directory, verify=True):
             found = _sha256(raw.replace(digest.encode(), _BLANK.encode(), 1))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"The preset file {str(path)!r} is damaged: it cannot be read as the metadata of a preset "
-            f"({type(error).__name__}: {error}). Get the preset again."
+            f"The preset file {str(path)!r} is damaged: it cannot be read as metadata ({type(error).__name__}: {error}). "
+            "Download or copy the preset again."
         ) from error
-    if version != FORMAT:  # before the digest, for another format may be sealed in another way
+    if version != FORMAT:  # checked before the digest, which another format may compute in another way
         raise ValueError(
-            f"The preset {str(directory)!r} is of format {version!r}, says its {METADATA}, and this version of keras_sae reads "
-            f"format {FORMAT}. Upgrade keras_sae; or get the preset again, if no later version wrote it."
+            f"The preset {str(directory)!r} is of format {version!r}, but this version of keras_sae reads format {FORMAT}. "
+            f"Upgrade keras_sae. If no later version wrote the preset, its {METADATA} is damaged: download or copy it again."
         )
     if found != digest:
         raise ValueError(_damaged(path, digest, found))
@@ -68,12 +72,14 @@ def read_metadata(directory, verify=True):
             raise ValueError(
                 f"{str(path)!r} lists a file as {name!r}: {expected!r}. A preset lists its files by names inside its own "
                 "directory, made of letters, digits, '_', '.', '-' and '/', each with a SHA-256 of 64 hexadecimal digits. "
-                "Do not use this preset: `save_to_preset` writes no such name."
+                "Do not use this preset: `save_to_preset` never writes such an entry."
             )
     for name, expected in entries if verify else ():
         path = directory / name
         if not path.is_file():
-            raise ValueError(f"The preset file {str(path)!r} is missing. Expected SHA-256: {expected}. Get the preset again.")
+            raise ValueError(
+                f"The preset file {str(path)!r} is missing. Expected SHA-256: {expected}. Download or copy it again."
+            )
         found = _sha256_of(path)
         if found != expected:
             raise ValueError(_damaged(path, expected, found))
@@ -92,5 +98,5 @@ def _sha256_of(path):
 def _damaged(path, expected, found):
     return (
         f"The preset file {str(path)!r} is damaged, or not the one that was published. Expected SHA-256: {expected}. "
-        f"Found: {found}. Get the preset again."
+        f"Found: {found}. Download or copy the preset again."
     )

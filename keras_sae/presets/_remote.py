@@ -1,4 +1,4 @@
-"""Presets at an address: fetched beside the cache, verified, and moved into it when whole."""
+"""Presets at an address: downloaded next to the cache, verified, and moved into it when complete."""
 
 import contextlib
 import hashlib
@@ -19,24 +19,24 @@ LARGEST_METADATA = 2**20
 
 _PIN = re.compile(r"sha256=([0-9a-f]{64})")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_SECONDS = 60  # that a server may take to answer
+_SECONDS = 60  # how long a server may take to answer
 
 
 def fetch(preset):
-    """The local directory of the preset at an address, verified. It is fetched unless the cache holds it.
+    """The local directory of the preset at an address, verified. Downloads the preset if it is not in the cache.
 
-    The cache is `keras_sae/presets` in the directory of Keras, which the environment variable `KERAS_HOME` sets, `~/.keras`
-    otherwise. Processes that fetch at once each fetch for themselves; the first that is done moves its directory into place,
-    whole. A damaged entry of the cache is fetched again.
+    The cache is `keras_sae/presets` in the directory of Keras: the environment variable `KERAS_HOME`, or `~/.keras`. Processes
+    that need the same preset at the same time each download it. The first one to finish moves the complete directory into
+    place. A damaged cache entry is downloaded again.
 
     Args:
         preset: `"https://host/path"`, a directory that `save_to_preset` wrote, served file by file; or
-            `"hf://owner/repository"`, where `/folder` and `@revision` may follow. With `#sha256=` and 64 digits after it,
-            nothing is accepted but the preset with that `metadata_sha256` in its `metadata.json`.
+            `"hf://owner/repository"`, where `/folder` and `@revision` may follow. If `#sha256=` and 64 digits follow, only the
+            preset with that `metadata_sha256` is accepted.
 
     Raises:
-        ValueError: The address is none of these, or what lies there is not a preset, not whole, or not the one pinned.
-        ConnectionError: It could not be fetched.
+        ValueError: The address has another form, or there is no complete preset at it, or not the pinned one.
+        ConnectionError: The preset cannot be downloaded.
         OSError: The cache cannot be written.
     """
     address, _, fragment = str(preset).partition("#")
@@ -44,8 +44,8 @@ def fetch(preset):
     pin = _PIN.fullmatch(fragment)
     if fragment and not pin:
         raise ValueError(
-            "What follows `#` in the address of a preset pins its content: `#sha256=` and the 64 digits of `metadata_sha256` "
-            f"in its {METADATA}. Received: {fragment!r}."
+            "What follows `#` in the address of a preset pins its content: `sha256=` and the 64 digits of `metadata_sha256` in "
+            f"its {METADATA}. Received: {fragment!r}."
         )
     pin = pin and pin[1]
     if address.startswith("hf://"):
@@ -60,7 +60,7 @@ def fetch(preset):
         return _fetch(address, entry, pin)
     except (ValueError, OSError) as error:
         if damage:
-            raise type(error)(f"{error} It was fetched again because its copy in the cache is damaged: {damage}") from error
+            raise type(error)(f"{error} It was downloaded again because its copy in the cache is damaged: {damage}") from error
         raise
 
 
@@ -70,8 +70,8 @@ def _fetch(address, entry, pin):
         beside = tempfile.TemporaryDirectory(prefix=".fetching-", dir=entry.parent)
     except OSError as error:
         raise OSError(
-            f"A preset at an address is kept in {str(entry.parent)!r}, which cannot be written ({error.strerror}). Set the "
-            "environment variable KERAS_HOME to a directory that can be, or fetch the preset elsewhere and load its directory."
+            f"Downloaded presets are kept in {str(entry.parent)!r}, which is not writable ({error.strerror}). Set the "
+            "environment variable KERAS_HOME to a writable directory, or download the preset yourself and load its directory."
         ) from error
     with beside as name:
         draft = Path(name) / "preset"
@@ -83,24 +83,24 @@ def _fetch(address, entry, pin):
                 left -= _download(f"{address}/{file}", draft / file, left, digest)
             _check(draft, pin)
         except ValueError as error:
-            raise ValueError(f"What lies at {address} is not a preset, or not whole, and is not used. {error}") from error
+            raise ValueError(f"There is no complete preset at {address}. {error}") from error
         return _move(draft, entry, pin)
 
 
 def _download(url, path, largest, digest=None):
-    """Fetches one file, and returns its size."""
+    """Downloads one file and returns its size."""
     try:
-        # Keras' downloader has no limits of its own. It is told to start once the server has said where and how much.
+        # The downloader of Keras has no limits, so the address after redirects and the size are checked first.
         with urllib.request.urlopen(url, timeout=_SECONDS) as response:
             final, length = response.url, response.headers.get("Content-Length", "")
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ConnectionError(f"{url} cannot be fetched: {error}. Check the address, and the network.") from error
+        raise ConnectionError(f"{url} cannot be downloaded: {error}. Check the address and the network.") from error
     if not _secure(final):
-        raise ConnectionError(f"{url} is not fetched: it leads to {final}. Presets do not leave https on their way.")
+        raise ConnectionError(f"{url} is not downloaded: it redirects to {final}. Presets do not leave https.")
     if not length.isdecimal() or int(length) > largest:
         raise ConnectionError(
-            f"{url} is not fetched: the server gives its size as {length or 'unknown'}, where at most {largest:,} bytes are "
-            f"accepted. {METADATA} has at most {LARGEST_METADATA:,} bytes, and a whole preset {LARGEST:,}."
+            f"{url} is not downloaded: the server gives its size as {length or 'unknown'}, where at most {largest:,} bytes are "
+            f"accepted. {METADATA} may have {LARGEST_METADATA:,} bytes, and a whole preset {LARGEST:,}."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     keras = load_keras()
@@ -119,7 +119,7 @@ def _download(url, path, largest, digest=None):
             f"{url} is damaged, or not the file that was published. Expected SHA-256: {digest}. {error}"
         ) from error
     except Exception as error:  # what get_file raises
-        raise ConnectionError(f"{url} cannot be fetched: {error}") from error
+        raise ConnectionError(f"{url} cannot be downloaded: {error}") from error
     return path.stat().st_size
 
 
@@ -129,7 +129,7 @@ def _move(draft, entry, pin):
         try:
             os.replace(draft, entry)
             return entry
-        except OSError as error:  # something lies there
+        except OSError as error:  # something is there already
             failure = error
         with contextlib.suppress(ValueError, OSError):
             return _check(entry, pin)
@@ -139,12 +139,12 @@ def _move(draft, entry, pin):
 
 
 def _check(directory, pin):
-    """Verifies all files of a preset, and that it is the one pinned."""
+    """Verifies all files of a preset, and that it is the pinned one."""
     found = read_metadata(directory)["metadata_sha256"]
     if pin and found != pin:
         raise ValueError(
             f"The preset in {str(directory)!r} is not the one that the address pins. Expected metadata_sha256: {pin}. "
-            f"Found: {found}. Ask who gave you the address, or drop the pin to take what is there now."
+            f"Found: {found}. Ask whoever gave you the address, or remove the pin to accept what is there now."
         )
     return directory
 
@@ -163,7 +163,7 @@ def _check_address(address):
     if not plain or not re.fullmatch(r"[!-~]+", address):
         raise ValueError(
             "A preset is loaded from `https://host/path`, without a user, a query or spaces, or from "
-            "`hf://owner/repository/folder@revision`; http:// is accepted from this machine alone, for trials. "
+            "`hf://owner/repository/folder@revision`. http:// is accepted only from this machine, for tests. "
             f"Received: {address!r}."
         )
 

@@ -14,26 +14,21 @@ import numpy as np
 
 from keras_sae.presets._catalog import find
 from keras_sae.presets._classes import check_classes
-from keras_sae.presets._manifest import METADATA, read_metadata, write_metadata
+from keras_sae.presets._manifest import CARD, CONFIG, METADATA, REFERENCE, WEIGHTS, read_metadata, write_metadata
 from keras_sae.version import __version__
-
-CONFIG = "config.json"
-WEIGHTS = "model.weights.h5"
-REFERENCE = "reference.npz"
-CARD = "README.md"
 
 
 def save(model, directory, metadata=None, examples=None, card=None, files=None):
     """Saves a model as a preset. See `keras_sae.models.SparseAutoencoder.save_to_preset`.
 
     Args:
-        card: The text of the card, `README.md`, or a function from the metadata to it.
-        files: Dictionary from names of further files, such as pictures, to their content in bytes.
+        card: The text of the card, `README.md`, or a function that makes it from the metadata.
+        files: Dictionary from names of more files, such as pictures, to their content as bytes.
     """
     directory = Path(directory).expanduser()
     if directory.exists() and not (directory / METADATA).is_file() and (not directory.is_dir() or any(directory.iterdir())):
         raise FileExistsError(
-            f"{str(directory)!r} exists and is not a preset, so it is not replaced. Choose a new directory, or empty this one."
+            f"{str(directory)!r} exists, is not a preset, and is not replaced. Choose another directory, or empty this one."
         )
     with _replacing(directory) as draft:
         config = keras.saving.serialize_keras_object(model)
@@ -80,7 +75,7 @@ def _replacing(directory):
         try:
             os.replace(draft, directory)
         except OSError:
-            if earlier.exists():  # else it would go with the temporary directory
+            if earlier.exists():  # it would be deleted with the temporary directory
                 os.replace(earlier, directory)
             raise
 
@@ -100,8 +95,8 @@ def load(preset, load_weights=True):
             if _state(directory) == before:
                 return model
     raise ValueError(
-        f"The preset {str(directory)!r} was replaced by another each time while it was being loaded. Load it when whoever "
-        "writes it is done."
+        f"The preset {str(directory)!r} was replaced by another each time while it was being loaded. Try again when no process "
+        "is writing it."
     )
 
 
@@ -109,17 +104,17 @@ def _load(directory, load_weights):
     metadata = read_metadata(directory)
     missing = [name for name in (CONFIG, WEIGHTS) if name not in metadata["files"]]
     if missing:
-        raise ValueError(f"The preset {str(directory)!r} is incomplete: its metadata lists no {' and no '.join(missing)}.")
+        raise ValueError(f"The preset {str(directory)!r} is incomplete: its metadata does not list {' and '.join(missing)}.")
     try:
         config = json.loads((directory / CONFIG).read_bytes())
         check_classes(config)
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)
         if not isinstance(model, keras.Model):
             raise ValueError(f"it describes a {type(model).__name__}, which is not a model.")
-    except Exception as error:  # whatever a wrong config makes of Keras, NumPy and the backend
+    except Exception as error:  # Keras, NumPy and the backend raise all kinds for a wrong config
         raise ValueError(
-            f"The model of the preset {str(directory)!r} cannot be made from its {CONFIG}: {error}\n"
-            "Only classes of Keras and of keras_sae are made, and those that you registered with "
+            f"The model of the preset {str(directory)!r} cannot be built from its {CONFIG}: {error}\n"
+            "Only classes of Keras and of keras_sae are allowed, and classes that you registered with "
             "`keras.saving.register_keras_serializable` before loading."
         ) from error
     if load_weights:
@@ -129,7 +124,7 @@ def _load(directory, load_weights):
 
 
 def _state(directory):
-    """What changes with any file of a preset: its metadata, which holds their SHA-256."""
+    """The bytes of the metadata, which change with any file of the preset."""
     try:
         return (directory / METADATA).read_bytes()
     except OSError:
@@ -137,7 +132,7 @@ def _state(directory):
 
 
 def load_reference(preset):
-    """The stored examples of a preset: a dictionary of `inputs`, `codes` and `reconstructions`, or None."""
+    """The stored examples of a preset: a dictionary of arrays `inputs`, `codes` and `reconstructions`, or None."""
     directory = find(preset)
     if REFERENCE not in read_metadata(directory)["files"]:
         return None
@@ -145,11 +140,11 @@ def load_reference(preset):
         with np.load(directory / REFERENCE, allow_pickle=False) as arrays:
             return dict(arrays)
     except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{str(directory / REFERENCE)!r} is not an archive of arrays: {error}") from error
+        raise ValueError(f"{str(directory / REFERENCE)!r} is not a .npz file of arrays: {error}") from error
 
 
 def _description(model):
-    """What the metadata says of any model."""
+    """The metadata that every preset has."""
     backend = keras.backend.backend()
     return {
         "class_name": type(model).__name__,
@@ -166,7 +161,7 @@ def _description(model):
 
 
 def _save_weights(model, path):
-    # The optimizer's state belongs to a training run, not to a preset.
+    # The state of the optimizer belongs to a training run, not to a preset.
     optimizer, model.optimizer = getattr(model, "optimizer", None), None
     try:
         model.save_weights(path)
@@ -175,11 +170,11 @@ def _save_weights(model, path):
 
 
 def _check_weights(model, path):
-    """Refuses weights of another model. Keras looks for what the model has, and ignores whatever else a file holds."""
+    """Refuses weights of another model. Keras reads only what the model has, and ignores everything else in the file."""
     stored = _arrays(path)
     if sorted(stored.values()) == sorted(tuple(weight.shape) for weight in model.weights):
         return
-    # Some layers store an array twice, or more than their weights: then the file is compared with one of this very model.
+    # Some layers store an array twice, or more than their weights. Then compare with a file that this model writes.
     with tempfile.TemporaryDirectory() as directory:
         _save_weights(model, Path(directory) / WEIGHTS)
         own = _arrays(Path(directory) / WEIGHTS)
@@ -187,8 +182,8 @@ def _check_weights(model, path):
         differing = [f"{name} of shape {shape}" for name, shape in has.items() if lacks.get(name) != shape]
         if differing:
             raise ValueError(
-                f"The weights in {str(path)!r} are those of another model than its {CONFIG} describes: the file {which} "
-                f"{', '.join(differing[:3])}. Use the {CONFIG} and the {WEIGHTS} that were saved together."
+                f"The weights in {str(path)!r} are not those of the model that {CONFIG} describes: the file {which} "
+                f"{', '.join(differing[:3])}. Use a {CONFIG} and a {WEIGHTS} that were saved together."
             )
 
 

@@ -10,7 +10,7 @@ from keras_sae.models import DenseAutoencoder, SparseAutoencoder
 from keras_sae.presets._classes import check_classes
 from keras_sae.presets._manifest import write_metadata
 
-REFUSAL = "Only classes of Keras and of keras_sae"
+REFUSAL = "Only classes of Keras and of keras_sae are allowed"
 
 
 @pytest.fixture

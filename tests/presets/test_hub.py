@@ -43,7 +43,7 @@ with pytest.raises(ValueError, match="has no metadata.json"):
 for wrong in ("hf://me", "hf://me/encoder/../other", "hf://me/encoder@", "hf://me/encoder?x"):
     with pytest.raises(ValueError, match="is `hf://owner/repository`"):
         presets.find(wrong)
-with pytest.raises(ConnectionError, match="hf://me/absent cannot be fetched"):
+with pytest.raises(ConnectionError, match="hf://me/absent cannot be downloaded"):
     presets.find("hf://me/absent")
 with pytest.raises(ValueError, match="damaged, or not the one that was published"):
     presets.find("hf://me/swapped")

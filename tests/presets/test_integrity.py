@@ -68,7 +68,7 @@ def test_weights_with_a_layer_too_many_are_refused(tmp_path):
     small.save_to_preset(tmp_path / "preset")
     large.save_weights(tmp_path / "preset" / "model.weights.h5")
     small.load_weights(tmp_path / "preset" / "model.weights.h5")  # Keras says nothing
-    with pytest.raises(ValueError, match=r"those of another model .* also holds layers/.* of shape \(6, 6\)"):
+    with pytest.raises(ValueError, match=r"are not those of the model that .* also holds layers/.* of shape \(6, 6\)"):
         SparseAutoencoder.from_preset(sealed(tmp_path / "preset"))
 
 
@@ -76,13 +76,13 @@ def test_weights_of_a_part_of_the_model_are_refused(tmp_path):
     model = autoencoder(6)
     model.save_to_preset(tmp_path / "preset")
     model.encoder.save_weights(tmp_path / "preset" / "model.weights.h5")
-    with pytest.raises(ValueError, match=r"those of another model .* lacks"):
+    with pytest.raises(ValueError, match=r"are not those of the model that .* lacks"):
         SparseAutoencoder.from_preset(sealed(tmp_path / "preset"))
 
 
 def test_weights_of_other_shapes_are_refused(preset):
     DenseAutoencoder(12, 5, tied=True).save_weights(preset / "model.weights.h5")
-    with pytest.raises(ValueError, match=r"those of another model .* lacks layers/.* of shape \(12, 6\)"):
+    with pytest.raises(ValueError, match=r"are not those of the model that .* lacks layers/.* of shape \(12, 6\)"):
         SparseAutoencoder.from_preset(sealed(preset))
 
 
