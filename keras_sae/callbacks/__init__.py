@@ -1,4 +1,4 @@
-"""What changes or watches a model during `fit`."""
+"""Callbacks that change or watch a model during `fit`."""
 
 from keras_sae.callbacks._dead_units import DeadUnitMonitor
 from keras_sae.callbacks._schedule import KSchedule, PenaltySchedule

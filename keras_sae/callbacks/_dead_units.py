@@ -1,38 +1,43 @@
 import keras
 import numpy as np
 
-# How many windows of the data the center of what is drawn is estimated from.
-_FOR_CENTER = 256
+from keras_sae._checks import check_integer, check_number
+from keras_sae.callbacks._optimizer_slots import slots_of
+from keras_sae.layers import TiedLayer
+
+_FOR_CENTER = 256  # inputs, or windows of them, that the mean input is estimated from
 
 
 class DeadUnitMonitor(keras.callbacks.Callback):
-    """Reports units that never fire, and can give them a new start.
+    """Reports units that never fire, and can restart them.
 
     At the end of every `every`-th epoch it encodes `x` as at inference. A unit is dead if no entry of it exceeds `threshold`
     in absolute value. `fit` logs their number as `dead_units`.
 
-    With `resample=True` each dead unit is made again from an input that the model reconstructs poorly, drawn with a
-    probability proportional to the square of its reconstruction error:
+    With `resample=True` each dead unit starts again from an input that the model reconstructs poorly. The input is drawn with
+    a probability proportional to the square of its reconstruction error. Then
 
-    - its encoding weights become that input (for a deep encoder what the last layer reads; for a convolution a window of it)
-      less the mean input, at the mean norm of the living units' weights; its bias becomes their mean bias;
-    - its decoding weights become the same direction at the mean norm of the living units', or a random one where the decoder
-      writes something of another shape;
-    - what the optimizer remembers of these weights (momenta, second moments) becomes zero.
+    - the encoding weights of the unit become that input (for a deep encoder, the input of the last layer; for a convolution,
+      a window of it) minus the mean input, scaled to the mean norm of the living units' weights. Its bias becomes their mean
+      bias;
+    - its decoding weights become the same direction, scaled to the mean norm of the living units' decoding weights; a random
+      direction where the decoder writes another shape;
+    - the optimizer's state for these weights (momenta, second moments) becomes zero.
 
     `fit` then logs `resampled_units` too. Resample during the first part of training only: a new unit needs time to settle.
 
     Args:
         x: Array of inputs, such as a few thousand training images.
-        every: Integer, at least 1. Epochs between reports; in between the last report is logged.
-        threshold: Float, at least 0. Sigmoid units are never exactly zero: for them, the value below which they are silent.
-        resample: Whether dead units are made again.
-        last_resample: Integer or None. The epoch, counted from 1, after which none is resampled.
-        seed: Integer. Which inputs are drawn depends on it and on the epoch.
+        every: Integer, at least 1. Epochs between reports. In between, the last report is logged again.
+        threshold: Float, at least 0. Sigmoid units are never exactly zero: choose a value below which a unit counts as
+            silent.
+        resample: Whether to restart dead units.
+        last_resample: Integer or None. The last epoch, counted from 1, that resamples.
+        seed: Integer. Together with the epoch it determines which inputs are drawn.
 
     Raises:
-        ValueError: at the start of `fit`, if `resample` is asked for and the code is not made by a layer with a `kernel`,
-            such as Dense or Conv2D, or not read by one.
+        ValueError: At the start of `fit`, with `resample=True`, if no layer with a `kernel`, such as Dense or Conv2D, makes
+            the code, or none reads it.
 
     Example:
 
@@ -44,34 +49,40 @@ class DeadUnitMonitor(keras.callbacks.Callback):
     ['dead_units', 'resampled_units']
 
     Reference:
-        Bricken et al., "Towards Monosemanticity", 2023, neuron resampling; there with unnormalized inputs at a fifth of the
-        mean norm, here centered and at the whole, so that a unit can win where the largest are selected.
+        Bricken et al., "Towards Monosemanticity", 2023, neuron resampling. There the inputs are not centred, and scaled to a
+        fifth of the mean norm; here they are centred, at the whole norm, so that a unit can win a selection.
     """
 
     def __init__(self, x, every=1, threshold=0.0, resample=False, last_resample=None, seed=0):
         super().__init__()
         if len(x) == 0:
             raise ValueError("`x` holds the inputs on which units may fire, and needs at least one. Received: an empty array.")
-        if isinstance(every, bool) or not hasattr(every, "__index__") or every < 1:
-            raise ValueError(f"`every` counts epochs and must be an integer of at least 1. Received: every={every!r}.")
-        if not threshold >= 0:
-            raise ValueError(f"`threshold` must be a number of at least 0. Received: threshold={threshold!r}.")
         self.x = x
-        self.every = int(every)
-        self.threshold = threshold
+        self.every = check_integer("every", every, "is the number of epochs between reports")
+        self.threshold = check_number("threshold", threshold, "is the absolute value above which a unit fires", at_least=0)
         self.resample = resample
         self.last_resample = last_resample
         self.seed = seed
         self._report = {}
 
     def on_train_begin(self, logs=None):
-        if not (hasattr(self.model, "encoder") and hasattr(self.model, "decoder")):
+        if not hasattr(self.model, "layers_around_code"):
             raise ValueError(
                 "DeadUnitMonitor watches the code of a keras_sae.models.SparseAutoencoder. "
                 f"Received: the model {self.model.name!r} of type {type(self.model).__name__}."
             )
         if self.resample:
-            self._encode, self._decode = _layers_around_the_code(self.model)
+            self._encode, self._decode = self.model.layers_around_code
+            if self._encode is None or self._decode is None:
+                encoder, decoder = (
+                    ", ".join(type(layer).__name__ for layer in model.layers)
+                    for model in (self.model.encoder, self.model.decoder)
+                )
+                raise ValueError(
+                    "resample=True gives dead units new weights. It needs a layer with a kernel of shape (..., units), such as "
+                    "Dense or Conv2D, that makes the code, and one with a kernel that reads it. "
+                    f"Received: an encoder of {encoder}; a decoder of {decoder}."
+                )
             self._features = keras.Model(self.model.encoder.inputs[0], self._encode.input)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -91,7 +102,7 @@ class DeadUnitMonitor(keras.callbacks.Callback):
         errors = np.square(self.model.decoder.predict(codes, verbose=0).astype("float64") - self.x)
         errors = np.square(errors.reshape(len(errors), -1).sum(axis=1))
         if not np.isfinite(errors).all() or errors.sum() == 0:
-            return  # there is nothing to learn from
+            return  # no input is reconstructed poorly
         features = self._features.predict(self.x, verbose=0)
         kernel = keras.ops.convert_to_numpy(self._encode.kernel)
         chosen = features[random.choice(len(features), len(dead), p=errors / errors.sum())]
@@ -103,7 +114,7 @@ class DeadUnitMonitor(keras.callbacks.Callback):
         if getattr(self._encode, "bias", None) is not None:
             bias = keras.ops.convert_to_numpy(self._encode.bias)
             self._replace(self._encode.bias, 0, dead, living, np.full(len(dead), bias[living].mean() if len(living) else 0.0))
-        if self._decode is not None:
+        if not isinstance(self._decode, TiedLayer):
             axis = _unit_axis(self._decode)
             shape = np.moveaxis(keras.ops.convert_to_numpy(self._decode.kernel), axis, 0).shape[1:]
             if directions.shape[1:] != shape:
@@ -118,26 +129,10 @@ class DeadUnitMonitor(keras.callbacks.Callback):
             new = new * _norms(values[living] if len(living) else values).mean()
         values[dead] = new
         variable.assign(np.moveaxis(values, 0, axis))
-        for slot in _slots(self.model.optimizer, variable):
+        for slot in slots_of(self.model.optimizer, variable):
             values = np.moveaxis(keras.ops.convert_to_numpy(slot).copy(), axis, 0)
             values[dead] = 0
             slot.assign(np.moveaxis(values, 0, axis))
-
-
-def _layers_around_the_code(model):
-    """The layer whose kernel makes the code, and the one whose kernel reads it; None for the latter where it is tied."""
-    encode = next((layer for layer in reversed(model.encoder.layers) if hasattr(layer, "kernel")), None)
-    decode = next((layer for layer in model.decoder.layers if hasattr(layer, "kernel") or hasattr(layer, "tied_to")), None)
-    units = model.encoder.outputs[0].shape[-1]
-    tied = hasattr(decode, "tied_to")
-    if encode is None or decode is None or encode.kernel.shape[-1] != units:
-        raise ValueError(
-            "resample=True gives dead units new weights, and so needs a layer with a kernel of shape (..., units), such as "
-            "Dense or Conv2D, that makes the code, and one with a kernel that reads it. Received: an encoder of "
-            f"{', '.join(type(layer).__name__ for layer in model.encoder.layers)}; a decoder of "
-            f"{', '.join(type(layer).__name__ for layer in model.decoder.layers)}."
-        )
-    return encode, None if tied else decode
 
 
 def _unit_axis(decode):
@@ -148,7 +143,7 @@ def _unit_axis(decode):
 
 
 def _windows(features, kernel_shape, random):
-    """Of each feature map one window of the size that the kernel reads, at a random place: `(n, *kernel_shape[:-1])`."""
+    """One window of each feature map, as large as the kernel, at a random place: `(n, *kernel_shape[:-1])`."""
     *sizes, _, _ = kernel_shape
     rank = features.ndim - 2
     sizes = sizes if len(sizes) == rank else [1] * rank  # a Dense layer reads one position
@@ -162,11 +157,5 @@ def _windows(features, kernel_shape, random):
 
 
 def _norms(values):
-    """Norm of each entry of the first axis, ready to be divided by."""
+    """The norm of each entry of the first axis, with all axes kept."""
     return np.sqrt(np.square(values).sum(axis=tuple(range(1, values.ndim)), keepdims=True))
-
-
-def _slots(optimizer, variable):
-    """The optimizer's variables that belong to a weight: they carry its path in theirs, and its shape."""
-    mark = f"/{variable.path.replace('/', '_')}_"
-    return [slot for slot in optimizer.variables if mark in f"/{slot.path}" and slot.shape == variable.shape]

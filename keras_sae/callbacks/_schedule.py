@@ -1,33 +1,29 @@
-import math
-import numbers
-
 import keras
 
+from keras_sae._checks import check_integer, check_number
 from keras_sae.layers import KSelection, selections_of
 
 
 class _LinearSchedule(keras.callbacks.Callback):
-    """Moves something linearly over the first steps of training, and then leaves it.
+    """Moves a value linearly over the first steps of training, and then leaves it.
 
-    The steps are the optimizer's updates, which are saved with it: a resumed run goes on where it was.
+    Steps are the updates of the optimizer. They are saved with it, so a resumed run continues where it stopped.
     """
 
     def __init__(self, steps):
         super().__init__()
-        if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 1:
-            raise ValueError(f"`steps` must be an integer of at least 1. Received: steps={steps!r}.")
-        self.steps = int(steps)
+        self.steps = check_integer("steps", steps, "is the number of optimizer steps that the schedule takes")
 
     def find(self):
-        """Finds in the model what the schedule moves, or raises ValueError."""
+        """Finds the value in the model, or raises a ValueError."""
         raise NotImplementedError
 
     def move(self, progress):
-        """Sets it to where it should be after this share of the steps."""
+        """Sets the value for this share of the steps."""
         raise NotImplementedError
 
     def values(self):
-        """What is to be logged at the end of an epoch: a dictionary."""
+        """A dictionary of what to log at the end of an epoch."""
         raise NotImplementedError
 
     def on_train_begin(self, logs=None):
@@ -50,18 +46,20 @@ class KSchedule(_LinearSchedule):
 
         current_k = round(start + (k - start) * min(step / steps, 1))
 
-    Starting with many active units lets every unit learn something before the competition gets hard; starting with few
-    leaves units that never win, the dead units. The paper anneals over the first half of training.
+    With many active units at first, every unit learns something before the competition gets hard. With few, some units never
+    win: the dead units. The paper anneals over the first half of training.
 
-    `step` counts the updates of the optimizer, which are saved with it: a resumed run goes on where it was. `current_k`
-    changes after each step; with `steps_per_execution=n`, after every n-th. `fit` logs it as `k` at each epoch's end.
+    `step` counts the updates of the optimizer. They are saved with it, so a resumed run continues where it stopped.
+    `current_k` changes after each step, or with `steps_per_execution=n` after every n-th. `fit` logs it as `k` at the end of
+    each epoch.
 
     Args:
         start: Integer, at least 1. Entries kept at first.
-        steps: Integer, at least 1. Optimizer steps after which `k` is reached.
+        steps: Integer, at least 1. Optimizer steps until `k` is reached.
 
     Raises:
-        ValueError: at the start of `fit`, if the model has no such layer or `start` exceeds what it selects from.
+        ValueError: At the start of `fit`, if the model has no such layer, or `start` exceeds the number of entries that
+            compete.
 
     Example:
 
@@ -74,9 +72,7 @@ class KSchedule(_LinearSchedule):
 
     def __init__(self, start, steps):
         super().__init__(steps)
-        if isinstance(start, bool) or not hasattr(start, "__index__") or start < 1:
-            raise ValueError(f"`start` must be an integer of at least 1. Received: start={start!r}.")
-        self.start = int(start)
+        self.start = check_integer("start", start, "is the number of entries kept at first")
 
     def find(self):
         self._layers = [layer for layer in selections_of(self.model) if isinstance(layer, KSelection)]
@@ -87,7 +83,7 @@ class KSchedule(_LinearSchedule):
         for layer in self._layers:
             if self.start > layer.competitors:
                 raise ValueError(
-                    "`start` counts the entries kept active at first and cannot exceed the number that the layer selects "
+                    "`start` is the number of entries kept at first, and cannot exceed the number that the layer selects "
                     f"from. Received: start={self.start}, and {layer.competitors} in layer {layer.name!r}."
                 )
 
@@ -107,19 +103,19 @@ class PenaltySchedule(_LinearSchedule):
 
         scale = start + (1 - start) * min(step / steps, 1)        penalty charged = scale * penalty
 
-    A penalty that is strong from the first step can silence units before they have learned anything; `start=0` lets the
-    reconstruction come first. `start` above 1 relaxes a penalty instead.
+    A penalty that is strong from the first step can silence units before they have learned anything. With `start=0` the
+    reconstruction comes first. With `start` above 1 the penalty relaxes instead.
 
-    The scales are a saved weight of the model. They change after each step; with `steps_per_execution=n`, after every n-th.
-    `fit` logs each as `<penalty>_scale` (`activity_kl_scale`, ...) at each epoch's end; the penalties are logged scaled.
+    The scales are a saved weight of the model. They change after each step, or with `steps_per_execution=n` after every n-th.
+    `fit` logs each as `<penalty>_scale` (`activity_kl_scale`, ...) at the end of each epoch. Penalties are logged scaled.
 
     Args:
         start: Finite float, at least 0. The multiple of the weight at first.
-        steps: Integer, at least 1. Optimizer steps after which the weight itself is reached.
-        penalty: Name of the penalty as `fit` logs it; by default every penalty.
+        steps: Integer, at least 1. Optimizer steps until the weight itself is reached.
+        penalty: Name of the penalty as `fit` logs it. By default all penalties.
 
     Raises:
-        ValueError: at the start of `fit`, if the model has no such penalty.
+        ValueError: At the start of `fit`, if the model has no such penalty.
 
     Example:
 
@@ -129,9 +125,7 @@ class PenaltySchedule(_LinearSchedule):
 
     def __init__(self, start, steps, penalty=None):
         super().__init__(steps)
-        if not (isinstance(start, numbers.Real) and math.isfinite(start) and start >= 0):
-            raise ValueError(f"`start` is a multiple of the weight, a finite number of at least 0. Received: start={start!r}.")
-        self.start = float(start)
+        self.start = check_number("start", start, "is the multiple of the weight at first", at_least=0)
         self.penalty = penalty
 
     def find(self):

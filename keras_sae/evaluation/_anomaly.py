@@ -39,7 +39,7 @@ def anomaly(build, train, test, *, epochs=20, batch_size=128, seed=0, optimizer=
     for label in classes:
         model = build() if optimizer is None else build(optimizer=optimizer)
         own = x[labels == label]
-        needs_labels = bool(model.penalties) and model.objective.supervised
+        needs_labels = model.supervised
         model.fit(
             batches(own, batch_size, seed, labels[labels == label] if needs_labels else None),
             epochs=epochs,

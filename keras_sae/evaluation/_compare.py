@@ -75,7 +75,7 @@ def compare(train, test, units=1000, epochs=40, batch_size=256, rounds=15, seed=
         keras.utils.set_random_seed(seed)
         model = DenseAutoencoder(train_x.shape[1:], units, **arguments)
         model.compile(keras.optimizers.Adam(1e-3), "mse")
-        y = labels if any(getattr(penalty, "supervised", False) for penalty in model.penalties) else None
+        y = labels if model.supervised else None
         model.fit(train_x, y, batch_size=batch_size, epochs=epochs, verbose=0)
         classifier = probe(
             encode(model, train_x),

@@ -8,12 +8,12 @@ from keras_sae.layers._k_sparse import KSparse
 from keras_sae.layers._lista import LISTA
 from keras_sae.layers._noise import MaskingNoise, SaltAndPepperNoise
 from keras_sae.layers._selection import KSelection, Selection, selections_of
-from keras_sae.layers._tied import tying_to
+from keras_sae.layers._tied import TiedLayer, tying_to
 from keras_sae.layers._tied_conv_transpose import TiedConvTranspose
 from keras_sae.layers._tied_dense import TiedDense
 from keras_sae.layers._winner_take_all import WinnerTakeAll
 
-# Not listed, because they are for the other packages of keras_sae: KSelection, selections_of, tying_to.
+# Not listed, because they are for the other packages of keras_sae: KSelection, TiedLayer, selections_of, tying_to.
 __all__ = [
     "FISTA",
     "LISTA",

@@ -34,6 +34,11 @@ class SparseInference(keras.layers.Layer):
         """Whether the penalty is |code|, whose step is a soft threshold."""
         return isinstance(self.penalty, keras.regularizers.L1)
 
+    @property
+    def exact_zeros(self):
+        """Whether silent units are exactly zero."""
+        return self.shrinks
+
     def build(self, input_shape):
         if input_shape[-1] is None:
             raise ValueError(

@@ -23,6 +23,7 @@ class Selection(keras.layers.Layer):
     Attributes:
         default_activation: Activation of the code where the user gives none.
         exact_zeros: Whether silent entries are exactly zero at inference.
+        kept: Integer, how many of the entries that compete stay at inference. None where that depends on the sample.
         across: The entries of a sample that compete: `"units"` (those of each position), `"positions"` (those of each unit)
             or `"all"`.
         competitors: Integer, the number of entries that compete with each other. Set by `build`.
@@ -49,6 +50,7 @@ class Selection(keras.layers.Layer):
 
     default_activation = "linear"
     exact_zeros = True
+    kept = None
     across = "units"
 
     def __init__(self, **kwargs):

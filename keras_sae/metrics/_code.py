@@ -4,7 +4,7 @@ import numbers
 import keras
 from keras import ops
 
-from keras_sae.regularizers._activity_penalty import in_statistics_dtype, position_count
+from keras_sae.regularizers import in_statistics_dtype, position_count
 
 # Below float32's smallest normal number some devices flush to zero, and others do not. A quarter of its largest number is
 # the largest whose reciprocal is no smaller, and XLA divides by multiplying with a reciprocal.

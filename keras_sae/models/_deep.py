@@ -1,9 +1,8 @@
 import keras
 
-from keras_sae.models._dense_graph import check_shape, check_width, config_of_pair, dense_pair
+from keras_sae.models._dense_graph import check_shape, check_width, check_widths, config_of_pair, dense_pair
 from keras_sae.models._level import make_levels
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
-from keras_sae.models._sparsity import join_sparsity
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
@@ -12,23 +11,23 @@ class DeepAutoencoder(SparseAutoencoder):
 
         level_1 = select(activation(flatten(x) @ W_1 + b_1)), level_2 = ..., code = select(activation(... @ W + b))
 
-    and the decoder mirrors the encoder, level by level. Every level can carry mechanisms of its own, with weights of their own.
+    The decoder mirrors the encoder, level by level. Every level can have its own selections and penalties.
 
     Args:
         input_shape: Integer or tuple, the shape of one input. Anything but a vector is flattened and restored.
-        hidden_units: Integer, or a list of integers, each at least 1: the widths of the hidden levels, from the input to the
+        hidden_units: Integer or list of integers, each at least 1. The widths of the hidden levels, from the input to the
             code. An empty list makes a `DenseAutoencoder`.
         code_units: Integer, at least 1. Width of the code.
         sparsity: Mechanisms of the code: a selection layer, a penalty, a list of both, or their Keras configs. Or a
-            dictionary of such by level, `{"level_1": ActivityKL(0.1), "level_2": ..., "code": KSparse(25)}`.
+            dictionary of these by level, `{"level_1": ActivityKL(0.1), "level_2": ..., "code": KSparse(25)}`.
         tied: Whether the decoder reads the transposed kernels of the encoder.
-        activation: Activation of the code, before selections. Defaults to what its mechanism is defined for, otherwise
+        activation: Activation of the code, before selections. By default the one that its mechanism is defined for, otherwise
             "relu"; see `DenseAutoencoder`.
-        hidden_activation: Activation of the hidden levels, on both sides of the code, or a list of one for each. Defaults
-            to what the mechanism of the level is defined for, otherwise "relu".
+        hidden_activation: Activation of the hidden levels, on both sides of the code, or a list of one for each. By default
+            the one that the mechanism of the level is defined for, otherwise "relu".
         output_activation: Activation of the reconstruction.
         kernel_initializer: Initializer of the kernels.
-        unit_norm: Whether the weights by which each unit of a level, and of the code, is decoded are kept at norm 1.
+        unit_norm: Whether the weights that decode each unit of a level are kept at norm 1.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
 
@@ -36,8 +35,8 @@ class DeepAutoencoder(SparseAutoencoder):
         `(batch, *input_shape)`, float.
 
     Output shape:
-        The same. `encoder` gives codes of shape `(batch, code_units)`; `encoder.get_layer("level_1").output` is that of the
-        first hidden level, after its selections.
+        The same. `encoder` gives codes of shape `(batch, code_units)`. `encoder.get_layer("level_1").output` is the code of
+        the first hidden level, after its selections.
 
     Example:
 
@@ -72,15 +71,14 @@ class DeepAutoencoder(SparseAutoencoder):
         **kwargs,
     ):
         input_shape = check_shape(input_shape)
-        hidden_units = hidden_units if isinstance(hidden_units, (list, tuple)) else [hidden_units]
-        widths = [*(check_width("hidden_units", units) for units in hidden_units), check_width("code_units", code_units)]
-        levels, charges = make_levels(len(widths), sparsity, activation, hidden_activation)
-        for level, units in zip(levels, widths, strict=True):
-            level["units"] = units
+        units = [
+            *check_widths("hidden_units", hidden_units),
+            check_width("code_units", code_units),
+        ]
+        levels, penalties = make_levels(units, sparsity, activation, hidden_activation)
         encoder, decoder = dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype)
-        sparsity = join_sparsity({}, charges)
-        super().__init__(encoder, decoder, sparsity=sparsity, corruption=corruption, name=name, **kwargs)
+        super().__init__(encoder, decoder, sparsity=penalties, corruption=corruption, name=name, **kwargs)
+        self._untracked.levels = levels
 
     def get_config(self):
-        hidden = [layer for layer in self.encoder.layers if layer.name.startswith("encode_")]
-        return {**config_of_pair(self), "hidden_units": [layer.units for layer in hidden]}
+        return config_of_pair(self, self._untracked.levels)

@@ -3,32 +3,31 @@ import keras
 from keras_sae.models._dense_graph import check_shape, check_width, config_of_pair, dense_pair
 from keras_sae.models._level import make_levels
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
-from keras_sae.models._sparsity import join_sparsity
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
 class DenseAutoencoder(SparseAutoencoder):
-    """A sparse autoencoder of one hidden layer, the classical one.
+    """The classical sparse autoencoder, with one hidden layer.
 
         code = select(activation(flatten(x) @ W + b))        reconstruction = output_activation(code @ V + c)
 
     Args:
         input_shape: Integer or tuple, the shape of one input. Anything but a vector is flattened and restored.
-        code_units: Integer, at least 1. Width of the code; more units than inputs make an overcomplete code, which needs a
-            mechanism.
+        code_units: Integer, at least 1. Width of the code. More units than inputs make an overcomplete code, which needs a
+            selection or a penalty.
         sparsity: A selection layer, a penalty (any `keras.Regularizer`), a list of both, or their Keras configs. None
             makes a plain autoencoder.
         tied: Whether the decoder reads the transposed kernel of the encoder, `V = transpose(W)`.
-        activation: Activation of the code, before selections. Defaults to what the mechanism is defined for: "linear" for
-            `KSparse`, "sigmoid" or "tanh" for a KL penalty; otherwise "relu".
+        activation: Activation of the code, before selections. By default the one that the mechanism is defined for: "linear"
+            for `KSparse`, "sigmoid" or "tanh" for a KL penalty; otherwise "relu".
         output_activation: Activation of the reconstruction. The default "linear" suits data of any range.
         kernel_initializer: Initializer of the kernels.
-        unit_norm: Whether the weights by which each unit is decoded are kept at norm 1, from the start and after every step
-            (`keras.constraints.UnitNorm`). An L1 penalty needs this, or tying: a code could shrink otherwise, and the
-            decoder grow.
+        unit_norm: Whether the weights that decode each unit are kept at norm 1, from the start and after every step
+            (`keras.constraints.UnitNorm`). An L1 penalty needs this, or tying: otherwise the code can shrink while the
+            decoder grows.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder, such as
             `keras_sae.layers.MaskingNoise(0.3)`; see `SparseAutoencoder`.
-        dtype: Dtype policy of the layers made here, such as "mixed_float16". Selections keep the one they were made with.
+        dtype: Dtype policy of the layers made here, such as "mixed_float16". Selections keep their own.
 
     Input shape:
         `(batch, *input_shape)`, float. The pretrained models expect images in [0, 1].
@@ -66,13 +65,12 @@ class DenseAutoencoder(SparseAutoencoder):
         **kwargs,
     ):
         input_shape = check_shape(input_shape)
-        levels, charges = make_levels(1, sparsity, activation)
-        levels[0]["units"] = check_width("code_units", code_units)
+        levels, penalties = make_levels([check_width("code_units", code_units)], sparsity, activation)
         encoder, decoder = dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype)
-        sparsity = join_sparsity({}, charges)
-        super().__init__(encoder, decoder, sparsity=sparsity, corruption=corruption, name=name, **kwargs)
+        super().__init__(encoder, decoder, sparsity=penalties, corruption=corruption, name=name, **kwargs)
+        self._untracked.levels = levels
 
     def get_config(self):
-        config = config_of_pair(self)
-        config.pop("hidden_activation")  # there is no level below the code
+        config = config_of_pair(self, self._untracked.levels)
+        del config["hidden_units"], config["hidden_activation"]  # there is no level below the code
         return config

@@ -1,18 +1,33 @@
-"""What architectures of levels share, dense or convolutional: from arguments to levels, and from a model to its config."""
+import dataclasses
+from collections.abc import Callable
 
 import keras
 
-from keras_sae.models._sparsity import penalties_of, resolve_activation, serialize_sparsity, split_levels
+from keras_sae.models._sparsity import read_sparsity, resolve_activation, serialize_sparsity
 
 
-def one_each(name, value, count):
-    """An argument that is one for all levels, or a list of one for each, as a list."""
-    values = list(value) if isinstance(value, (list, tuple)) else [value] * count
-    if len(values) != count:
-        raise ValueError(
-            f"`{name}` is one for all levels, or a list of one for each, here {count}. Received: {name}={value!r}."
-        )
-    return values
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """A level of an encoder: a layer with a kernel, and the selections after it.
+
+    Attributes:
+        code: Name of the code that the level makes, and of the layer that gives it: "level_1", ..., "code".
+        units: Integer, the width of the code.
+        activation: Function. The level above is decoded with it too.
+        selections: Tuple of selections.
+        kernel_size, strides: Integers, for a convolution.
+    """
+
+    code: str
+    units: int
+    activation: Callable
+    selections: tuple = ()
+    kernel_size: int | None = None
+    strides: int | None = None
+
+    def layer_name(self, kind):
+        """The name of a layer of this level: `"encode_1"` of the first, `"encode"` of the last."""
+        return kind + self.code.removeprefix("level") if self.code.startswith("level_") else kind
 
 
 def level_names(count):
@@ -20,75 +35,70 @@ def level_names(count):
     return [*(f"level_{number}" for number in range(1, count)), "code"]
 
 
-def make_levels(count, sparsity, activation, hidden_activation=()):
-    """Describes the levels of an encoder.
+def one_each(name, value, count):
+    """An argument that is one for all levels, or a list of one for each, as a list."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value] * count
+    if len(values) != count:
+        raise ValueError(
+            f"`{name}` is one value for all levels, or a list of one for each of the {count}. Received: {name}={value!r}."
+        )
+    return values
+
+
+def make_levels(units, sparsity, activation, hidden_activation=(), kernel_size=None, strides=None):
+    """Reads the arguments of an architecture of levels.
 
     Args:
-        count: Integer, how many there are.
-        sparsity: As for `split_levels`.
-        activation: That of the code, or None for what its mechanisms are defined for.
+        units: List of the widths, from the input to the code.
+        sparsity: The argument of the architecture.
+        activation: Activation of the code, or None for the one that its mechanisms are defined for.
         hidden_activation: The same for the levels below, or a list of one for each.
+        kernel_size, strides: Lists of one for each level, for convolutions.
 
     Returns:
-        List of dictionaries, from the input to the code: `name` of the layer that computes the level, its `activation`, the
-        `selections` after it, and the name of the `code` that they leave. And the charges, as of `split_levels`.
+        Tuple of levels, and the penalties by the names of codes.
     """
-    hidden = list(hidden_activation) if isinstance(hidden_activation, (list, tuple)) else [hidden_activation] * (count - 1)
-    if len(hidden) != count - 1:
-        raise ValueError(
-            "`hidden_activation` is one activation, or a list of one for each level below the code. Received: "
-            f"{len(hidden)} activations for {count - 1} levels."
-        )
-    codes = level_names(count)
-    selections, charges = split_levels(sparsity, codes)
-    levels = []
-    for code, wanted in zip(codes, [*hidden, activation], strict=True):
-        mechanisms = [*selections[code], *penalties_of(code, charges)]
-        levels.append(
-            {
-                "name": "encode" if code == "code" else code.replace("level", "encode"),
-                "code": code,
-                "activation": resolve_activation(wanted, mechanisms),
-                "selections": selections[code],
-            }
-        )
-    return levels, charges
+    count = len(units)
+    names = level_names(count)
+    selections, penalties = read_sparsity(sparsity, names)
+    hidden = one_each("hidden_activation", hidden_activation, count - 1) if count > 1 else []
+    activations = [
+        resolve_activation(wanted, [*selections[name], *penalties.get(name, [])])
+        for name, wanted in zip(names, [*hidden, activation], strict=True)
+    ]
+    chosen = [tuple(selections[name]) for name in names]
+    sizes = kernel_size or [None] * count, strides or [None] * count
+    return tuple(Level(*each) for each in zip(names, units, activations, chosen, *sizes, strict=True)), penalties
 
 
-def config_of_levels(model):
-    """The arguments that models of levels share.
+def config_of_levels(model, levels, output_layer):
+    """The constructor arguments that architectures of levels share.
 
-    They are read off the model rather than kept: while Keras loads a model, configs made then would carry marks of that load.
+    They are read off the model when asked for. Configs that were made while Keras loads a model would carry marks of that load.
+
+    Args:
+        model: The model.
+        levels: Its levels.
+        output_layer: Name of the layer of the decoder that gives the reconstruction.
     """
-    hidden = [layer for layer in model.encoder.layers if layer.name.startswith("encode_")]
-    encode = model.encoder.get_layer("encode")
-    output = [layer for layer in model.decoder.layers if hasattr(layer, "activation")][-1]
-    selections = {code: _selections_of(model.encoder, code) for code in level_names(len(hidden) + 1)}
+    encode = model.encoder.get_layer(levels[-1].layer_name("encode"))
+    selections = {level.code: level.selections for level in levels}
     return {
         "name": model.name,
         "trainable": model.trainable,
         "input_shape": model.encoder.inputs[0].shape[1:],
-        "sparsity": serialize_sparsity(selections, model.charges),
-        "activation": keras.activations.serialize(encode.activation),
-        "hidden_activation": [keras.activations.serialize(layer.activation) for layer in hidden],
-        "output_activation": keras.activations.serialize(output.activation),
+        "sparsity": serialize_sparsity(selections, model.penalties_by_code),
+        "activation": keras.activations.serialize(levels[-1].activation),
+        "hidden_activation": [keras.activations.serialize(level.activation) for level in levels[:-1]],
+        "output_activation": keras.activations.serialize(model.decoder.get_layer(output_layer).activation),
         "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
         "corruption": keras.saving.serialize_keras_object(model.corruption),
         "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
     }
 
 
-def _selections_of(encoder, code):
-    """The selections that leave the code of that name: the layers before it, back to the one that computes."""
-    names = [layer.name for layer in encoder.layers]
-    begin = end = names.index(code)
-    while not names[begin - 1].startswith(("encode", "pool")):
-        begin -= 1
-    return encoder.layers[begin:end]
-
-
 def apply_constraints(*models):
-    """Makes weights obey their constraints from the start, not from the first step on."""
+    """Makes weights obey their constraints before the first step already."""
     for model in models:
         for weight in model.trainable_weights:
             if weight.constraint is not None:
@@ -96,5 +106,5 @@ def apply_constraints(*models):
 
 
 def copy_of(initializer):
-    """Another initializer like this one: one object draws the same numbers twice."""
+    """Another initializer of the same config. One object would draw the same numbers twice."""
     return keras.initializers.get(keras.initializers.serialize(initializer))

@@ -8,46 +8,46 @@ from keras_sae import presets
 from keras_sae.distributed import DistributedModel, replica_count, sum_over_replicas
 from keras_sae.layers import selections_of, tying_to
 from keras_sae.metrics import CodeMetric
-from keras_sae.models._objective import Objective
-from keras_sae.models._parts import as_layer, as_model
-from keras_sae.models._sparsity import penalties_of, resolve_activation, serialize_sparsity, split_sparsity
-from keras_sae.models._target import target_and_labels
+from keras_sae.models._code import activation_of, append_selections, codes_of, count_active, gives_exact_zeros, layers_around
+from keras_sae.models._objective import Objective, target_and_labels
+from keras_sae.models._sparsity import read_corruption, read_model, read_sparsity, resolve_activation, serialize_sparsity
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
 class SparseAutoencoder(DistributedModel):
     """Reconstructs its input from a sparse code: `x -> encoder -> code -> decoder -> reconstruction`.
 
-    Made from any encoder and decoder, and the base of the architectures of this package. It is trained as any Keras
-    model, with the input as its own target:
+    Takes any encoder and decoder, and is the base class of the architectures of this package. Train it as any Keras model,
+    with the input as its own target:
 
         total loss = compiled loss(y, reconstruction) + sum of penalties(code)        y = x where no y is given
 
-    so `fit(x)`, `fit(noisy, clean)` and `evaluate(x)` all work. Selections are layers of the encoder. Penalties belong to
-    the objective, not to the encoder: `encoder.losses` is empty, and an encoder under a new head carries no hidden
-    penalty. Under a `tf.distribute` strategy the penalties are those of the global batch.
+    So `fit(x)`, `fit(noisy, clean)` and `evaluate(x)` all work. Selections are layers of the encoder. Penalties belong to the
+    objective, not to the encoder: `encoder.losses` is empty, and an encoder under a new head carries no hidden penalty. Under
+    a `tf.distribute` strategy the penalties are those of the global batch.
 
-    `fit` and `evaluate` log `reconstruction_loss` and each penalty by name (`activity_kl`, `l1`, ...); `loss` holds their
-    sum. Monitor `val_reconstruction_loss`, since `val_loss` counts the penalties too.
+    `fit` and `evaluate` log `reconstruction_loss` and each penalty by name (`activity_kl`, `l1`, ...); `loss` is their sum.
+    Monitor `val_reconstruction_loss`, because `val_loss` includes the penalties.
 
     Args:
         encoder: Functional `keras.Model` from the input to the code, of shape `(batch, ..., units)`.
         decoder: Functional `keras.Model` from the code to the reconstruction.
-        sparsity: A selection layer, a penalty (any `keras.Regularizer`), a list of both, or their Keras configs; or a
-            dictionary of such from names of layers of the encoder, where several codes are charged, `"code"` being the
-            last: `{"hidden": ActivityKL(), "code": [KSparse(25), keras.regularizers.L1(1e-3)]}`. Selections are appended
-            to the encoder in the order given; penalties of `"code"` charge what the decoder reads. A Keras regularizer such
-            as `keras.regularizers.L1(0.01)`, which sums, is divided by the number of positions.
-
-        corruption: A layer that corrupts the input in training, which makes a denoising autoencoder: the target stays the
-            input as it came. `keras_sae.layers.MaskingNoise(0.3)`, `SaltAndPepperNoise`, `keras.layers.GaussianNoise`, or
-            its Keras config. It stands before the encoder and is no part of it.
+        sparsity: A selection layer, a penalty (any `keras.Regularizer`), a list of both, or their Keras configs. Or a
+            dictionary of these by the names of layers of the encoder, where several codes are charged:
+            `{"hidden": ActivityKL(), "code": [KSparse(25), keras.regularizers.L1(1e-3)]}`. `"code"` is the code that the
+            decoder reads; only it can have selections, which are appended to the encoder in the given order. A Keras
+            regularizer, such as `keras.regularizers.L1(0.01)`, is a sum; its value here is divided by the number of positions.
+        corruption: A layer that corrupts the input in training, for a denoising autoencoder: the target stays the clean
+            input. `keras_sae.layers.MaskingNoise(0.3)`, `SaltAndPepperNoise`, `keras.layers.GaussianNoise`, or a Keras
+            config. It runs before the encoder and is not part of it.
 
     Attributes:
         encoder: The encoder with the selections, a functional model. Where this class or a subclass appended to it, its
             last layer is called `"code"`.
         decoder: The decoder.
+        selections: List of the selections of the encoder.
         penalties: List of the penalties.
+        has_exact_zeros: Whether silent units of the code are exactly zero at inference.
 
     Example:
 
@@ -63,27 +63,28 @@ class SparseAutoencoder(DistributedModel):
     architecture = "custom"  # the word for it in metadata and names of presets
 
     def __init__(self, encoder, decoder, sparsity=None, corruption=None, name=None, **kwargs):
-        encoder = as_model(encoder, "encoder")
+        encoder = read_model(encoder, "encoder")
         with tying_to(encoder.layers):
-            decoder = as_model(decoder, "decoder")
-        selections, charges = split_sparsity(sparsity)
-        resolve_activation(_code_activation(encoder), penalties_of("code", charges))
-        if selections:
-            encoder = keras.Model(encoder.inputs[0], append_selections(encoder.outputs[0], selections), name=encoder.name)
-        codes = _codes(encoder, charges)
+            decoder = read_model(decoder, "decoder")
+        selections, penalties = read_sparsity(sparsity)
+        resolve_activation(activation_of(encoder), penalties.get("code", []))
+        if selections["code"]:
+            code = append_selections(encoder.outputs[0], selections["code"])
+            encoder = keras.Model(encoder.inputs[0], code, name=encoder.name)
+        codes = codes_of(encoder, penalties)
         inputs = keras.Input(batch_shape=encoder.inputs[0].shape, dtype=encoder.inputs[0].dtype, name="inputs")
-        corruption = as_layer(corruption)
+        corruption = read_corruption(corruption)
         corrupted = inputs if corruption is None else corruption(inputs)
         super().__init__(inputs=inputs, outputs=decoder(encoder(corrupted)), name=name, **kwargs)
         self.encoder = encoder
         self.decoder = decoder
         self.corruption = corruption
         self._reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
-        if charges:
-            self.objective = Objective(charges, {name: code.shape[-1] for name, code in codes.items()})
+        if penalties:
+            self.objective = Objective(penalties, {name: code.shape[-1] for name, code in codes.items()})
             self._penalty_trackers = [keras.metrics.Mean(name=name) for name in self.objective.names]
-        # What Keras should neither track nor save: a second model of the same layers, which makes all codes at once; the
-        # metrics of the code, which are compiled anew; and the last codes of each replica, which is a thread.
+        # Keras must neither track nor save these: a second model of the same layers, which gives all codes at once; the
+        # metrics of the code; and the last forward pass of each replica, which is a thread.
         self._untracked = types.SimpleNamespace(
             encode=keras.Model(encoder.inputs[0], codes), code_metrics=[], forward=threading.local()
         )
@@ -94,9 +95,37 @@ class SparseAutoencoder(DistributedModel):
         return list(self.objective.penalties) if hasattr(self, "objective") else []
 
     @property
-    def charges(self):
-        """Pairs of the name of a code and a penalty on it."""
-        return list(zip(self.objective.codes, self.objective.penalties, strict=True)) if hasattr(self, "objective") else []
+    def penalties_by_code(self):
+        """The penalties of the objective: a dictionary of lists by the names of codes."""
+        by_code = {}
+        for code, penalty in zip(self.objective.codes, self.objective.penalties, strict=True) if self.penalties else ():
+            by_code.setdefault(code, []).append(penalty)
+        return by_code
+
+    @property
+    def supervised(self):
+        """Whether a penalty needs class labels in training."""
+        return hasattr(self, "objective") and self.objective.supervised
+
+    @property
+    def selections(self):
+        """The selections of the encoder, a list."""
+        return selections_of(self.encoder)
+
+    @property
+    def has_exact_zeros(self):
+        """Whether silent units of the code are exactly zero at inference."""
+        return gives_exact_zeros(self.encoder)
+
+    @property
+    def active_entries(self):
+        """How many entries of a sample's code stay at inference, or None where that depends on the sample."""
+        return count_active(self.encoder)
+
+    @property
+    def layers_around_code(self):
+        """The layer whose kernel makes the code, and the one that reads it by a kernel, own or tied. Either may be None."""
+        return layers_around(self.encoder, self.decoder)
 
     @property
     def metrics(self):
@@ -114,8 +143,8 @@ class SparseAutoencoder(DistributedModel):
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, **kwargs):
         """Configures the model for training, as Keras does.
 
-        `metrics` may hold metrics of the code too (`keras_sae.metrics.L0()`, ...): they are given the code that the decoder
-        reads, in `fit` as selected for training, in `evaluate` as at inference.
+        `metrics` may hold metrics of the code too (`keras_sae.metrics.L0()`, ...). They get the code that the decoder reads:
+        in `fit` as selected in training, in `evaluate` as at inference.
         """
         self.check_metrics([metrics, kwargs.get("weighted_metrics")])
         several = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
@@ -124,7 +153,7 @@ class SparseAutoencoder(DistributedModel):
             metric.build(self.encoder.outputs[0].shape[-1])
         if of_code:
             metrics = [metric for metric in several if metric not in of_code] or None
-        for selection in selections_of(self.encoder):
+        for selection in self.selections:
             selection.compile_by_xla(kwargs.get("jit_compile") is True)
         super().compile(optimizer, loss, loss_weights, metrics, **kwargs)
         self._untracked.code_metrics = of_code
@@ -141,7 +170,7 @@ class SparseAutoencoder(DistributedModel):
         self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        target, labels = target_and_labels(self.charges, self._own_target(x), y, y_pred, training)
+        target, labels = target_and_labels(self.supervised, self._default_target(x), y, y_pred, training)
         loss = super().compute_loss(x, target, y_pred, sample_weight, training)
         # Keras divides each replica's losses by the number of replicas, so that their sum is the mean over the batch.
         replicas = replica_count()
@@ -149,7 +178,7 @@ class SparseAutoencoder(DistributedModel):
         samples = ops.shape(y_pred)[0]
         reconstruction = loss - layer_losses
         if replicas > 1:
-            reconstruction = ops.where(samples > 0, reconstruction, 0)  # a replica may have no sample of a small batch
+            reconstruction = ops.where(samples > 0, reconstruction, 0)  # a replica may get no sample of a small batch
         self._reconstruction_tracker.update_state(reconstruction * replicas, sample_weight=samples)
         if self.penalties or self._untracked.code_metrics:
             codes = self._codes_of(x, y_pred, training)
@@ -164,36 +193,45 @@ class SparseAutoencoder(DistributedModel):
         elif replicas > 1:
             batch = sum_over_replicas(samples)
         if replicas > 1:
-            # Shares of a batch may differ in size: the gradient of each counts by its samples. The value stays as it is, for
-            # it is weighed by samples where it is logged.
+            # The shares of a batch may differ in size: the gradient of each counts by its samples. The value stays as it is,
+            # because logs weight it by samples.
             share = ops.cast(samples * replicas, loss.dtype) / ops.cast(batch, loss.dtype)
             weighed = reconstruction * share
             reconstruction = weighed + ops.stop_gradient(reconstruction - weighed)
         return reconstruction + layer_losses
 
-    def _own_target(self, x):
-        """What an input is reconstructed as, where no target is given: itself."""
+    def _default_target(self, x):
+        """The target of an input where none is given: the input itself."""
         return x
 
     def _codes_of(self, x, y_pred, training):
-        """The codes that `y_pred` was decoded from: kept since the forward pass, or made again from `x`."""
+        """The codes that `y_pred` was decoded from. The forward pass keeps them; at inference they can be made again."""
         forward = self._untracked.forward
         outputs, codes = getattr(forward, "last", (None, None))
-        forward.last = (None, None)
-        return codes if outputs is not None and outputs is y_pred else self._untracked.encode(x, training=training)
+        if outputs is not None and outputs is y_pred:
+            forward.last = (None, None)
+            return codes
+        if training:
+            raise ValueError(
+                "In training, penalties and metrics of the code need the very code that `y_pred` was decoded from, which only "
+                "the last forward pass knows. Received: a `y_pred` that the last call of this model did not return, or whose "
+                "loss was computed already. Call `y_pred = model(x, training=True)`, then `model.compute_loss(x, y, y_pred)`, "
+                "before the model is called again, and leave `y_pred` as it is: a cast or another layer belongs in the decoder."
+            )
+        return self._untracked.encode(x, training=False)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        target, _ = target_and_labels(self.charges, x, y, y_pred, training=False)
+        target, _ = target_and_labels(self.supervised, x, y, y_pred, training=False)
         return super().compute_metrics(x, target, y_pred, sample_weight=sample_weight)
 
     def get_config(self):
-        # Not Keras' config of a functional model, which lists layers: the constructor's arguments.
+        # The constructor's arguments, not the list of layers that is Keras' config of a functional model.
         return {
             "name": self.name,
             "trainable": self.trainable,
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "decoder": keras.saving.serialize_keras_object(self.decoder),
-            "sparsity": serialize_sparsity([], self.charges),  # the encoder holds the selections
+            "sparsity": serialize_sparsity({}, self.penalties_by_code),  # the encoder holds the selections
             "corruption": keras.saving.serialize_keras_object(self.corruption),
         }
 
@@ -203,17 +241,17 @@ class SparseAutoencoder(DistributedModel):
             return cls(**config)
 
     def save_to_preset(self, directory, metadata=None, examples=None, card=None):
-        """Saves the model as a preset: a directory that `from_preset` loads, on any machine.
+        """Saves the model as a preset: a directory that `from_preset` loads on any machine.
 
-        Writes `config.json`, `model.weights.h5` and `metadata.json`, which holds the SHA-256 of every file. The directory
-        is written beside its place and moved there when whole. An earlier preset there is replaced. `docs/presets.md` says
-        how to share it.
+        Writes `config.json`, `model.weights.h5` and `metadata.json`, which holds the SHA-256 of every file. Files are written
+        to a temporary directory and moved into place at the end. An earlier preset in `directory` is replaced.
+        `docs/presets.md` explains how to share a preset.
 
         Args:
             directory: Where to save. A directory that holds something other than a preset is refused.
-            metadata: Dictionary of whatever else should be kept, as JSON: the recipe, metrics, a licence.
+            metadata: Dictionary of anything else to keep, as JSON: the recipe, metrics, a licence.
             examples: A few inputs, of shape `(n, ...)`. Saved with their codes and reconstructions as `reference.npz`.
-            card: Text for those who will use it, in Markdown, or a function from the metadata to such. Saved as `README.md`.
+            card: Markdown text for users, or a function from the metadata to such a text. Saved as `README.md`.
 
         Raises:
             FileExistsError: `directory` exists and is not a preset.
@@ -224,22 +262,22 @@ class SparseAutoencoder(DistributedModel):
     def from_preset(cls, preset, load_weights=True):
         """Loads a pretrained model.
 
-        Every file is checked against its SHA-256 first. No code from the preset runs, only classes of Keras and registered
-        ones are made, and no network is used but for an address. See `docs/presets.md`.
+        Every file is first checked against its SHA-256. No code from the preset runs: only classes of Keras and registered
+        classes are made. The network is used for an address only. See `docs/presets.md`.
 
         Args:
-            preset: A name from `keras_sae.presets.names()`; a directory written by `save_to_preset`; or an address where such
-                a directory lies, `"https://host/path"` or `"hf://owner/repository"`, fetched once and kept in the cache of
-                Keras (`KERAS_HOME`). `#sha256=...` after an address says which `metadata_sha256` alone is accepted.
-            load_weights: Whether to load the weights; otherwise they are freshly initialised.
+            preset: A name from `keras_sae.presets.names()`; a directory written by `save_to_preset`; or the address of such a
+                directory, `"https://host/path"` or `"hf://owner/repository"`, which is fetched once into the cache of Keras
+                (`KERAS_HOME`). With `#sha256=...` after an address, only a preset of that `metadata_sha256` is accepted.
+            load_weights: Whether to load the weights. Otherwise they are freshly initialised.
 
         Returns:
             A model of the class that was saved: `cls`, or a subclass of it.
 
         Raises:
-            ValueError: The name is unknown; a file is damaged, missing, or another than its SHA-256 says; the weights are
-                those of another model; the config names a class that is not registered; the preset was written by a newer
-                version, or is of another class.
+            ValueError: The name is unknown; a file is missing, damaged, or does not match its SHA-256; the weights belong to
+                another model; the config names a class that is not registered; a newer version wrote the preset, or it is
+                of another class.
             ConnectionError: The address could not be fetched.
 
         Example:
@@ -255,33 +293,3 @@ class SparseAutoencoder(DistributedModel):
                 f"Load it with keras_sae.models.{type(model).__name__}.from_preset or SparseAutoencoder.from_preset."
             )
         return model
-
-
-def append_selections(code, selections, name="code"):
-    """Applies the selections to the symbolic tensor `code`, and names the result."""
-    for selection in selections:
-        code = selection(code)
-    return keras.layers.Identity(name=name, dtype=code.dtype)(code)
-
-
-def _codes(encoder, charges):
-    """The codes that the objective reads, by name: the outputs of layers of the encoder, and "code", its own output."""
-    codes = {}
-    for name in dict.fromkeys(name for name, _ in charges if name != "code"):
-        if name not in [layer.name for layer in encoder.layers]:
-            raise ValueError(
-                '`sparsity` may name a layer of the encoder whose output is to be charged, or "code" for the encoder\'s own '
-                f"output. Received: {name!r}; the layers are {', '.join(layer.name for layer in encoder.layers)}."
-            )
-        codes[name] = encoder.get_layer(name).output
-    return {**codes, "code": encoder.outputs[0]}
-
-
-def _code_activation(encoder):
-    """The activation of the layer that makes the code, where one can be told; else "sigmoid", which nothing refuses."""
-    for layer in reversed(encoder.layers):
-        if hasattr(layer, "activation"):
-            return layer.activation
-        if not (isinstance(layer, keras.layers.Identity) or hasattr(layer, "default_activation")):
-            break
-    return "sigmoid"

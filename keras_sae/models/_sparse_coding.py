@@ -1,9 +1,10 @@
 import keras
 
 from keras_sae.layers import FISTA, LISTA, TiedDense
+from keras_sae.models._code import append_selections
 from keras_sae.models._dense_graph import check_shape, check_width
-from keras_sae.models._sparse_autoencoder import SparseAutoencoder, append_selections
-from keras_sae.models._sparsity import split_sparsity
+from keras_sae.models._sparse_autoencoder import SparseAutoencoder
+from keras_sae.models._sparsity import read_sparsity
 from keras_sae.regularizers import ActivityLog
 
 _INFERENCES = {"fista": FISTA, "lista": LISTA}
@@ -15,35 +16,35 @@ class SparseCodingAutoencoder(SparseAutoencoder):
 
         code = argmin over a of  mean over D pixels of (x - Φ a)^2 + weight * sum_j S(a_j)       reconstruction = Φ code
 
-    One kernel Φ, `(pixels, units)`, whose columns, the atoms, have norm 1, is read by both. Compiled with the loss "mse", the
-    total loss is the mean of that energy: the inference minimises over the code what training minimises over the dictionary.
-    S is `|a|` or `log(1 + a^2)`.
+    S is `|a|` or `log(1 + a^2)`. Encoder and decoder share one kernel Φ, `(pixels, units)`, whose columns, the atoms, have
+    norm 1. Compiled with the loss "mse", the total loss is the mean of that energy: the inference minimises it over the code,
+    and training over the dictionary.
 
-    With `inference="fista"` every code is inferred by descent, in a fixed number of steps. Codes are then constants to
-    training, as in classical alternating minimisation: gradients reach the dictionary through the decoder only, and none
-    reaches it, or the input, through the encoder.
+    With `inference="fista"` every code is inferred by descent, in a fixed number of steps. Training treats codes as
+    constants, as in classical alternating minimisation: gradients reach the dictionary through the decoder only, and no
+    gradient flows through the encoder.
 
-    With `inference="lista"` the encoder is a network of a few learned steps, which starts as plain descent in the initial
-    dictionary and is trained with the dictionary on the same total loss. Gradients flow through it.
+    With `inference="lista"` the encoder is a network of a few learned steps. It starts as plain descent in the initial
+    dictionary, and is trained with the dictionary on the same total loss. Gradients flow through it.
 
     Args:
         input_shape: Integer or tuple, the shape of one input. Anything but a vector is flattened and restored.
         code_units: Integer, at least 1. Width of the code, the number of atoms.
-        sparsity: The energy's penalty, or its Keras config: `keras.regularizers.L1(weight)` for `|a|`, which makes exact
-            zeros, or `keras_sae.regularizers.ActivityLog(weight)` for `log(1 + a^2)`, which "lista" does not know. A published
-            λ of `1/2 |x - Φ a|^2 + λ S(a)` is a weight of `2 λ / D`, and one of `|x - Φ a|^2 + λ S(a)` of `λ / D`.
-            The inference keeps to this weight: a `PenaltySchedule` would change what is charged alone.
+        sparsity: The penalty in the energy, or its Keras config: `keras.regularizers.L1(weight)` for `|a|`, which makes exact
+            zeros, or `keras_sae.regularizers.ActivityLog(weight)` for `log(1 + a^2)`, with "fista" only. A published λ in
+            `1/2 |x - Φ a|^2 + λ S(a)` is a weight of `2 λ / D`, and in `|x - Φ a|^2 + λ S(a)` one of `λ / D`. A
+            `PenaltySchedule` changes the penalty in the loss, but not in the inference.
         inference: "fista" or "lista"; see `keras_sae.layers.FISTA` and `keras_sae.layers.LISTA`.
-        steps: Integer, at least 1, of the inference. Defaults to 50 for "fista", and to 5 for "lista".
-        kernel_initializer: Initializer of the dictionary, whose atoms are then scaled to norm 1.
+        steps: Integer, at least 1. Steps of the inference, by default 50 for "fista" and 5 for "lista".
+        kernel_initializer: Initializer of the dictionary. Its atoms are then scaled to norm 1.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
-        dtype: Dtype policy of the layers made here, such as "mixed_float16". The inference iterates in float32 regardless.
+        dtype: Dtype policy of the layers made here, such as "mixed_float16". The inference always iterates in float32.
 
     Input shape:
-        `(batch, *input_shape)`, float. Centred, or whitened, as the dictionary has no bias.
+        `(batch, *input_shape)`, float. Centre or whiten the data: the dictionary has no bias.
 
     Output shape:
-        The same. `encoder` gives codes of shape `(batch, code_units)`; `encoder.get_layer("encode").kernel` is the dictionary.
+        The same. `encoder` gives codes of shape `(batch, code_units)`. `encoder.get_layer("encode").kernel` is the dictionary.
 
     Example:
 
@@ -52,7 +53,7 @@ class SparseCodingAutoencoder(SparseAutoencoder):
     >>> history = model.fit(np.random.default_rng(0).normal(size=(32, 8, 8, 1)), verbose=0)
     >>> sorted(history.history)
     ['l1', 'loss', 'reconstruction_loss']
-    >>> model.count_params() == 64 * 128 + 1        # one dictionary, and the current scale of the penalty
+    >>> model.count_params() == 64 * 128 + 1        # a dictionary, and the scale of the penalty
     True
 
     References:
@@ -79,7 +80,7 @@ class SparseCodingAutoencoder(SparseAutoencoder):
         input_shape = check_shape(input_shape)
         if inference not in _INFERENCES:
             raise ValueError(
-                '`inference` is how a code is found: "fista", by descent, or "lista", by a learned network. '
+                '`inference` must be "fista", which infers codes by descent, or "lista", a learned network. '
                 f"Received: inference={inference!r}."
             )
         encode = _INFERENCES[inference](
@@ -117,13 +118,13 @@ class SparseCodingAutoencoder(SparseAutoencoder):
 
 
 def _energy(sparsity):
-    """The one penalty that makes the energy."""
-    selections, charges = split_sparsity(sparsity)
-    penalties = [penalty for _, penalty in charges if isinstance(penalty, (keras.regularizers.L1, ActivityLog))]
-    if selections or len(charges) != 1 or not penalties or charges[0][0] != "code":
+    """The one penalty of the energy."""
+    selections, penalties = read_sparsity(sparsity)
+    penalty = penalties["code"][0] if list(penalties) == ["code"] and len(penalties["code"]) == 1 else None
+    if selections["code"] or not isinstance(penalty, keras.regularizers.L1 | ActivityLog):
         raise ValueError(
-            "`sparsity` is the penalty in the energy that a code minimises, and must be one that the inference knows how to "
-            "descend: keras.regularizers.L1(weight) or keras_sae.regularizers.ActivityLog(weight). "
-            f"Received: sparsity={sparsity!r}. Other mechanisms suit a DenseAutoencoder."
+            "`sparsity` is the penalty in the energy that a code minimises, one that the inference can descend: "
+            "keras.regularizers.L1(weight) or keras_sae.regularizers.ActivityLog(weight). "
+            f"Received: sparsity={sparsity!r}. Use other mechanisms in a DenseAutoencoder."
         )
-    return penalties[0]
+    return penalty

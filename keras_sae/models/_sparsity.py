@@ -1,64 +1,38 @@
+"""Reads what an autoencoder is made from: `sparsity`, models and layers, or their Keras configs."""
+
 import keras
 
 from keras_sae.regularizers import ActivityPenalty
 
 
-def split_sparsity(sparsity):
-    """Sorts what a user gave as `sparsity` into selections of the code and penalties.
+def read_sparsity(sparsity, levels=("code",)):
+    """Sorts the argument `sparsity` into selections and penalties.
 
     Args:
         sparsity: None, a selection layer, a penalty (any `keras.Regularizer`), the Keras config of one, or a list of these;
-            or a dictionary of such from the names of codes, in which "code" is what the decoder reads.
+            or a dictionary of such by the names of codes, where "code" is what the decoder reads.
+        levels: The codes that may have selections.
 
     Returns:
-        `(selections, charges)`: the selections of the code, in order of application; and pairs of the name of a code and a
-        penalty on it.
+        Two dictionaries of lists by the names of codes: the selections of each of `levels`, in order of application; and
+        the penalties of the codes that have some.
     """
-    selections, charges = _sort(sparsity)
-    for code in selections:
-        if code != "code" and selections[code]:
-            raise ValueError(
-                "A selection is a layer, and stands in the encoder where it selects; `sparsity` can only append it at "
-                f"the end, to the code. Received: {type(selections[code][0]).__name__} for {code!r}."
-            )
-    return selections.get("code", []), charges
-
-
-def split_levels(sparsity, levels):
-    """Sorts a `sparsity` of several levels, each of which may have selections.
-
-    Args:
-        sparsity: As for `split_sparsity`.
-        levels: The names of the levels, of which the last is "code".
-
-    Returns:
-        `(selections, charges)`: a dictionary of lists, from the name of each level; and pairs of a name and a penalty.
-    """
-    selections, charges = _sort(sparsity)
-    unknown = sorted(code for code in selections if selections[code] and code not in levels)
-    if unknown:
-        raise ValueError(
-            "A selection is a layer, and stands in the encoder where it selects: at the end of a level. `sparsity` may name "
-            f"{', '.join(levels)}. Received: {', '.join(map(repr, unknown))}."
-        )
-    return {level: selections.get(level, []) for level in levels}, charges
-
-
-def _sort(sparsity):
-    """Selections by the name of the code, and charges."""
     if _is_config(sparsity) or not isinstance(sparsity, dict):
         sparsity = {"code": sparsity}
-    selections, charges = {}, []
-    # In an order of its own, whatever that of the dictionary: weights that belong to penalties are saved by their place.
+    selections, penalties = {level: [] for level in levels}, {}
+    # Sorted, whatever the order of the dictionary: weights that belong to penalties are saved by their place.
     for code in sorted(sparsity, key=lambda name: (name == "code", name)):
-        selections[code] = []
         mechanisms = sparsity[code]
         for mechanism in mechanisms if isinstance(mechanisms, (list, tuple)) else [mechanisms]:
-            if _is_config(mechanism):
-                mechanism = keras.saving.deserialize_keras_object(mechanism)
+            mechanism = _from_config(mechanism)
             if isinstance(mechanism, keras.regularizers.Regularizer):
-                charges.append((code, mechanism))
+                penalties.setdefault(code, []).append(mechanism)
             elif isinstance(mechanism, keras.layers.Layer):
+                if code not in levels:
+                    raise ValueError(
+                        f"A selection is a layer at the end of a level, here {', '.join(levels)}. Elsewhere it stands in the "
+                        f"encoder that you build yourself. Received: {type(mechanism).__name__} for {code!r}."
+                    )
                 selections[code].append(mechanism)
             elif mechanism is not None:
                 raise TypeError(
@@ -66,43 +40,25 @@ def _sort(sparsity):
                     "keras_sae.regularizers.ActivityKL(), the Keras config of one, a list of these, or a dictionary of them "
                     f"by the names of codes. Received: {mechanism!r} of type {type(mechanism).__name__}."
                 )
-    return selections, charges
+    return selections, penalties
 
 
-def _is_config(sparsity):
-    return isinstance(sparsity, dict) and "class_name" in sparsity and "config" in sparsity
-
-
-def join_sparsity(selections, charges):
-    """The `sparsity` that is sorted into these: a list, or a dictionary where there is more than the code.
-
-    Args:
-        selections: List of the selections of the code, or a dictionary of lists by level.
-        charges: Pairs of the name of a code and a penalty on it.
-    """
-    joined = {"code": []}
-    for code, several in (selections if isinstance(selections, dict) else {"code": selections}).items():
-        if several:
-            joined[code] = list(several)
-    for code, penalty in charges:
-        joined.setdefault(code, []).append(penalty)
-    return joined if len(joined) > 1 else joined["code"]
-
-
-def serialize_sparsity(selections, charges):
-    """The Keras configs of `join_sparsity`, or None where there are none."""
-    joined = join_sparsity(selections, charges)
-    if isinstance(joined, dict):
-        return {code: [keras.saving.serialize_keras_object(one) for one in several] for code, several in joined.items()}
-    return [keras.saving.serialize_keras_object(mechanism) for mechanism in joined] or None
+def serialize_sparsity(selections, penalties):
+    """The Keras configs of what `read_sparsity` returns: a list, a dictionary where there is more than "code", or None."""
+    configs = {}
+    for code in ("code", *selections, *penalties):
+        mechanisms = [*selections.get(code, ()), *penalties.get(code, ())]
+        if mechanisms or code == "code":
+            configs[code] = [keras.saving.serialize_keras_object(mechanism) for mechanism in mechanisms]
+    return configs if len(configs) > 1 else configs["code"] or None
 
 
 def by_level(sparsity, levels):
-    """A `sparsity` of several levels, by level: what names no level is given to each, to all but the last as a copy.
+    """The argument `sparsity` of a stack as a dictionary: mechanisms that name no level go to each, as copies.
 
     Args:
-        sparsity: As for `split_levels`.
-        levels: The names of the levels.
+        sparsity: As for `read_sparsity`.
+        levels: The names of the levels. The last is given the mechanisms themselves.
     """
     if isinstance(sparsity, dict) and not _is_config(sparsity):
         return sparsity
@@ -110,26 +66,11 @@ def by_level(sparsity, levels):
     return {**{level: [_copy(mechanism) for mechanism in mechanisms] for level in levels[:-1]}, levels[-1]: sparsity}
 
 
-def _copy(mechanism):
-    if _is_config(mechanism):
-        mechanism = keras.saving.deserialize_keras_object(mechanism)
-    if isinstance(mechanism, keras.layers.Layer):
-        config = mechanism.get_config()
-        config.pop("name", None)  # which is another layer's already
-        return type(mechanism).from_config(config)
-    return keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(mechanism))
-
-
-def penalties_of(code, charges):
-    """The penalties on the code of that name."""
-    return [penalty for name, penalty in charges if name == code]
-
-
 def resolve_activation(activation, mechanisms):
     """The activation function of the layer that makes a code.
 
     Where the user names none, it is the one that the first mechanism is defined for: sigmoid or tanh for a KL penalty,
-    linear for KSparse; otherwise relu, which makes exact zeros. A penalty may refuse the activation with a ValueError.
+    linear for KSparse. Otherwise it is relu, which makes exact zeros. A penalty may refuse the activation with a ValueError.
     """
     if activation is None:
         wanted = (getattr(mechanism, "default_activation", None) for mechanism in mechanisms)
@@ -139,3 +80,51 @@ def resolve_activation(activation, mechanisms):
         if isinstance(mechanism, ActivityPenalty):
             mechanism.check_activation(activation)
     return activation
+
+
+def read_corruption(corruption):
+    """The argument `corruption` as a layer, or None."""
+    corruption = _from_config(corruption)
+    if corruption is not None and not isinstance(corruption, keras.layers.Layer):
+        raise TypeError(
+            "`corruption` must be a layer such as keras_sae.layers.MaskingNoise(0.3) or keras.layers.GaussianNoise(0.1). "
+            f"Received: corruption={corruption!r} of type {type(corruption).__name__}."
+        )
+    return corruption
+
+
+def read_model(model, role):
+    """The argument `encoder` or `decoder` as a functional model."""
+    model = _from_config(model)
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`{role}` must be a keras.Model. Received: {role}={model!r} of type {type(model).__name__}. "
+            "Wrap layers in keras.Sequential([keras.Input(shape), ...])."
+        )
+    try:
+        inputs, outputs = model.inputs, model.outputs
+    except AttributeError:
+        inputs = outputs = None
+    if not inputs or len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(
+            f"`{role}` must be a functional or Sequential model with one known input and one output, because its layers are "
+            f"read and exported. Received: {role}={model!r}. Begin it with keras.Input(shape)."
+        )
+    return model
+
+
+def _is_config(value):
+    return isinstance(value, dict) and "class_name" in value and "config" in value
+
+
+def _from_config(value):
+    return keras.saving.deserialize_keras_object(value) if _is_config(value) else value
+
+
+def _copy(mechanism):
+    mechanism = _from_config(mechanism)
+    if isinstance(mechanism, keras.layers.Layer):
+        config = mechanism.get_config()
+        config.pop("name", None)  # names are unique in a model
+        return type(mechanism).from_config(config)
+    return keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(mechanism))

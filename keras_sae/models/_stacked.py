@@ -7,32 +7,32 @@ from keras import ops
 from keras_sae.models._deep import DeepAutoencoder
 from keras_sae.models._level import level_names, one_each
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
-from keras_sae.models._sparsity import by_level, join_sparsity, penalties_of
+from keras_sae.models._sparsity import by_level
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
 class StackedAutoencoder(DeepAutoencoder):
-    """A sparse autoencoder of several levels, trained greedily: each level learns to reconstruct the code of the one below.
+    """A sparse autoencoder trained level by level: each level learns to reconstruct the code of the level below.
 
         level_0 = x        level_i = select(activation(level_(i-1) @ W_i + b_i))        decode_i(level_i) ~ level_(i-1)
 
-    `pretrain` trains one level after the other; then the whole is fine-tuned as any Keras model: by `compile` and `fit` to
-    reconstruct, or its `encoder` under a classifier. The decoders of the levels are those of the whole.
+    `pretrain` trains one level after the other. Then fine-tune the whole as any Keras model: with `compile` and `fit` to
+    reconstruct, or with its `encoder` under a classifier. The decoders of the levels together make the decoder of the whole.
 
     Args:
         input_shape: Integer or tuple, the shape of one input. Anything but a vector is flattened and restored.
-        code_units: Integer, or a list of integers, each at least 1: the width of each level, from the input to the code.
+        code_units: Integer or list of integers, each at least 1. The width of each level, from the input to the code.
         sparsity: Mechanisms that every level gets a copy of: a selection layer, a penalty, a list of both, or their Keras
-            configs. Or a dictionary of such by level, `{"level_1": ActivityKL(0.1), "code": KSparse(25)}`; the last level
+            configs. Or a dictionary of these by level, `{"level_1": ActivityKL(0.1), "code": KSparse(25)}`. The last level
             is called "code".
         tied: Whether each decoder reads the transposed kernel of its level.
-        activation: Activation of the levels, or a list of one for each. Defaults to what a level's mechanism is defined for,
-            otherwise "relu"; see `DenseAutoencoder`. A level is decoded to with its own activation.
+        activation: Activation of the levels, or a list of one for each. By default the one that the level's mechanism is
+            defined for, otherwise "relu"; see `DenseAutoencoder`. The level above is decoded with the same activation.
         output_activation: Activation of the reconstruction of the input.
         kernel_initializer: Initializer of the kernels.
-        unit_norm: Whether the weights by which each unit of a level is decoded are kept at norm 1.
-        corruption: A layer that corrupts in training, such as `keras_sae.layers.MaskingNoise(0.3)`: what each level reads in
-            `pretrain`, and the input of the whole in `fit`.
+        unit_norm: Whether the weights that decode each unit of a level are kept at norm 1.
+        corruption: A layer that corrupts in training, such as `keras_sae.layers.MaskingNoise(0.3)`: the input of each level
+            in `pretrain`, and the input of the whole model in `fit`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
 
     Input shape:
@@ -98,24 +98,24 @@ class StackedAutoencoder(DeepAutoencoder):
     @property
     def levels(self):
         """The names of the levels, from the input to the code."""
-        return level_names(sum(layer.name.startswith("encode") for layer in self.encoder.layers))
+        return [level.code for level in self._untracked.levels]
 
     def pretrain(self, x, y=None, epochs=1, optimizer="adam", loss="mse", levels=None, verbose="auto", **fit):
         """Trains the levels one after the other, from the input to the code, each on the codes of the level below.
 
-        Nothing but the level in training changes: the levels below run in the same graph, as at inference, so that `x` is
-        read as it comes and no codes are stored. A model made under a `tf.distribute` strategy is trained under it. The
-        model itself is compiled neither before nor after.
+        Only the level in training changes. The levels below run in the same graph, as at inference, so `x` is read as it
+        comes and no codes are stored. A model made under a `tf.distribute` strategy is trained under it. Neither before nor
+        after does the model itself need to be compiled.
 
         Args:
             x: What `fit` takes: an array, a `tf.data.Dataset`, a `keras.utils.PyDataset`.
-            y: Class labels, where a mechanism needs them. A data set yields them beside the inputs.
+            y: Class labels, where a mechanism needs them. A data set yields them with the inputs.
             epochs: Integer, or a list of one for each of `levels`, in their order.
-            optimizer: A Keras optimizer or its name; each level has a fresh copy.
-            loss: A Keras loss, between what a level reads and its reconstruction.
-            levels: List of the names of the levels to train. Defaults to all of them.
+            optimizer: A Keras optimizer or its name. Each level gets a fresh copy.
+            loss: A Keras loss, between the input of a level and its reconstruction.
+            levels: List of the names of the levels to train, by default all.
             verbose: As in `fit`.
-            **fit: Whatever else `fit` takes: `batch_size`, `callbacks`, `validation_split`, `steps_per_epoch`, ...
+            **fit: Other arguments of `fit`: `batch_size`, `callbacks`, `validation_split`, `steps_per_epoch`, ...
 
         Returns:
             Dictionary from the name of each level to its `keras.callbacks.History`.
@@ -123,12 +123,12 @@ class StackedAutoencoder(DeepAutoencoder):
         levels = self.levels if levels is None else list(levels)
         for name in levels:
             if name not in self.levels:
-                raise ValueError(f"`levels` names levels to train, of {', '.join(self.levels)}. Received: {name!r}.")
+                raise ValueError(f"`levels` lists levels to train, of {', '.join(self.levels)}. Received: {name!r}.")
         epochs = dict(zip(levels, one_each("epochs", epochs, len(levels)), strict=True))
         optimizer = keras.optimizers.serialize(keras.optimizers.get(optimizer))
         histories = {}
         for name in sorted(epochs, key=self.levels.index):
-            with self.level_in_training(name, optimizer, loss) as level:  # which makes a fresh one of it
+            with self.level_in_training(name, optimizer, loss) as level:  # makes a fresh optimizer from the config
                 if verbose:
                     width, shape = level.decoder.input_shape[-1], level.decoder.output_shape[1:]
                     sys.stdout.write(f"{name}: {width} units that reconstruct {shape}\n")
@@ -137,14 +137,14 @@ class StackedAutoencoder(DeepAutoencoder):
 
     @contextlib.contextmanager
     def level_in_training(self, name, *args, **kwargs):
-        """The autoencoder of one level, compiled, for the time that it is trained: a context manager.
+        """Context manager that gives the compiled autoencoder of one level.
 
-        It shares its layers with this model, reads the input of the whole, and reconstructs what the level reads. The levels
-        below are frozen until the end.
+        It shares its layers with this model, reads the input of this model, and reconstructs the input of the level. The
+        levels below are frozen until the context ends.
 
         Args:
             name: Name of the level.
-            *args, **kwargs: What `compile` takes.
+            *args, **kwargs: Arguments of `compile`.
         """
         strategy = getattr(self, "distribute_strategy", None)
         trainable = [(layer, layer.trainable) for layer in self.encoder.layers]
@@ -158,16 +158,16 @@ class StackedAutoencoder(DeepAutoencoder):
                 layer.trainable = was
 
     def extend(self, code_units, sparsity=None, activation=None):
-        """A deeper stack: the levels of this one, with copies of their weights, and more on top.
+        """Makes a deeper stack: the levels of this one, with copies of their weights, and new levels on top.
 
         Args:
             code_units: Integer or a list of integers, the widths of the new levels. The last is the new code.
-            sparsity: Mechanisms that every new level gets a copy of, or a dictionary of such by level.
+            sparsity: Mechanisms that every new level gets a copy of, or a dictionary of these by level.
             activation: Activation of the new levels, or a list of one for each.
 
         Returns:
-            A new `StackedAutoencoder`; train its new levels by `pretrain(x, levels=[...])`. Running means of penalties
-            begin anew.
+            A new `StackedAutoencoder`. Train its new levels by `pretrain(x, levels=[...])`. Running means of penalties start
+            from zero.
         """
         code_units = list(code_units) if isinstance(code_units, (list, tuple)) else [code_units]
         config = self.get_config()
@@ -182,42 +182,42 @@ class StackedAutoencoder(DeepAutoencoder):
                 "sparsity": {**by_level(sparsity, names[known:]), **old},
             }
         )
-        for level, name in zip(self.levels, names, strict=False):
-            for layers, copies in zip(self._layers_of(level), stack._layers_of(name), strict=True):
+        for index in range(known):
+            for layers, copies in zip(self._layers_of(index), stack._layers_of(index), strict=True):
                 for layer, copy in zip(layers, copies, strict=True):
                     copy.set_weights(layer.get_weights())
         return stack
 
-    def _layers_of(self, level):
-        """The layers that make a level from what is below it, and those that decode it to that."""
-        index = self.levels.index(level)
-        encoding = [layer.name for layer in self.encoder.layers]
-        begin = encoding.index(self.levels[index - 1]) + 1 if index else 1
-        decoding = [layer.name for layer in self.decoder.layers]
-        starts = [place for place, name in enumerate(decoding) if name.startswith("decode")][::-1]
-        end = starts[index - 1] if index else len(decoding)
-        return self.encoder.layers[begin : encoding.index(level) + 1], self.decoder.layers[starts[index] : end]
+    def _layers_of(self, index):
+        """The layers that make a level from the one below, and those that decode it."""
+        levels = self._untracked.levels
+        encoding, decoding = ([layer.name for layer in model.layers] for model in (self.encoder, self.decoder))
+        begin = encoding.index(levels[index - 1].code) + 1 if index else 1
+        end = decoding.index(levels[index - 1].layer_name("decode")) if index else len(decoding)
+        return (
+            self.encoder.layers[begin : encoding.index(levels[index].code) + 1],
+            self.decoder.layers[decoding.index(levels[index].layer_name("decode")) : end],
+        )
 
     def _level(self, name):
-        """The autoencoder of one level, of the layers of this model: it reads the input of the whole."""
+        """The autoencoder of one level, made of the layers of this model. It reads the input of this model."""
         index = self.levels.index(name)
         below = None
         if index:
             below = keras.Model(self.encoder.inputs[0], self.encoder.get_layer(self.levels[index - 1]).output)
             below.trainable = False
-        encoding, decoding = self._layers_of(name)
+        encoding, decoding = self._layers_of(index)
         inputs = keras.Input(self.encoder.inputs[0].shape[1:], dtype=self.encoder.inputs[0].dtype, name="inputs")
         code = inputs if below is None else below(inputs, training=False)
         if self.corruption is not None:
             code = type(self.corruption).from_config(self.corruption.get_config())(code)
         for layer in encoding:
             code = layer(code)
-        codes = keras.Input(code.shape[1:], dtype=code.dtype, name="codes")
-        outputs = codes
+        codes = outputs = keras.Input(code.shape[1:], dtype=code.dtype, name="codes")
         for layer in decoding:
             outputs = layer(outputs)
-        sparsity = join_sparsity([], [("code", penalty) for penalty in penalties_of(name, self.charges)])
-        return _Level(below, keras.Model(inputs, code), keras.Model(codes, outputs), sparsity=sparsity, name=name)
+        penalties = self.penalties_by_code.get(name)
+        return _Level(below, keras.Model(inputs, code), keras.Model(codes, outputs), sparsity=penalties, name=name)
 
     def get_config(self):
         config = super().get_config()
@@ -227,21 +227,21 @@ class StackedAutoencoder(DeepAutoencoder):
             **config,
             "code_units": [*units, config["code_units"]],
             "activation": [*activations, config["activation"]],
-            # By level, so that what the code alone has is not copied to the others.
+            # By level, because mechanisms that name no level would be copied to all.
             "sparsity": sparsity if isinstance(sparsity, dict) else {"code": sparsity or []},
         }
 
 
 class _Level(SparseAutoencoder):
-    """A level in training: reconstructs what it reads, which the levels below make of the input."""
+    """A level in training: it reconstructs its own input, the code of the levels below."""
 
     def __init__(self, below, *pair, **kwargs):
         super().__init__(*pair, **kwargs)
         self._untracked.below = below
 
-    def _own_target(self, x):
+    def _default_target(self, x):
         below = self._untracked.below
         return x if below is None else ops.stop_gradient(below(x, training=False))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return self.get_metrics_result()  # those of the loss: `pretrain` compiles no others
+        return self.get_metrics_result()  # the loss and its parts: `pretrain` compiles no metrics

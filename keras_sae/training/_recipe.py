@@ -7,7 +7,6 @@ import numpy as np
 
 from keras_sae.callbacks import DeadUnitMonitor, KSchedule, PenaltySchedule
 from keras_sae.evaluation import ACTIVE_ABOVE, SUITES, as_input, readout
-from keras_sae.layers import FISTA, LISTA
 from keras_sae.metrics import L0, DeadUnits
 from keras_sae.models import StackedAutoencoder
 from keras_sae.training._objects import make, near
@@ -112,7 +111,7 @@ class Recipe:
         optimizer = make("optimizer", description)
         if excluded:
             optimizer.exclude_from_weight_decay(var_names=list(excluded))
-        threshold = 0.0 if _has_exact_zeros(model) else ACTIVE_ABOVE
+        threshold = 0.0 if model.has_exact_zeros else ACTIVE_ABOVE
         metrics = [L0(threshold)]
         if not self.dead_units:
             metrics.append(DeadUnits(threshold=threshold))
@@ -167,16 +166,6 @@ class Recipe:
             watched = "val_reconstruction_loss" if "validation" in self.data else "reconstruction_loss"
             made.append(keras.callbacks.EarlyStopping(**{"monitor": watched, "mode": "min", **self.early_stopping}))
         return made
-
-
-def _has_exact_zeros(model):
-    """Whether silent units of the code are exactly zero."""
-    for layer in reversed(model.encoder.layers):
-        if hasattr(layer, "default_activation") or isinstance(layer, FISTA | LISTA):
-            return True
-        if hasattr(layer, "activation"):
-            return getattr(layer.activation, "__name__", "") == "relu"
-    return False
 
 
 def load_recipe(recipe, overrides=()):

@@ -80,7 +80,7 @@ def train(
             _need_no_training_arrays(recipe, images)
         with strategy.scope() if strategy else contextlib.nullcontext():
             model = recipe.build(images.shape[1:])
-        if not (model.penalties and model.objective.supervised):
+        if not model.supervised:
             labels = None
         steps = -(-len(images) // recipe.batch_size)
         options["steps_per_execution"] = max(n for n in range(1, min(steps_per_execution, steps) + 1) if steps % n == 0)

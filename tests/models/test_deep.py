@@ -147,7 +147,7 @@ def test_something_that_is_no_layer_does_not_corrupt():
     ("arguments", "message"),
     [
         ({"hidden_units": [4, 0]}, "hidden_units=0"),
-        ({"hidden_units": [4], "hidden_activation": ["relu", "relu"]}, "2 activations"),
+        ({"hidden_units": [4], "hidden_activation": ["relu", "relu"]}, "hidden_activation"),
         ({"hidden_units": [4], "sparsity": {"level_2": KSparse(2)}}, "level_1, code"),
         ({"hidden_units": [4], "sparsity": {"level_1": KSparse(5)}}, "k=5"),
         ({"hidden_units": [4], "sparsity": {"level_1": ActivityKL()}, "hidden_activation": "relu"}, "undefined"),

@@ -141,7 +141,7 @@ def test_levels_are_added_to_a_trained_stack():
         "KSparse",
         "KSparse",
     ]
-    assert [name for name, _ in deeper.charges] == ["level_1"]
+    assert list(deeper.penalties_by_code) == ["level_1"]
     assert list(deeper.pretrain(X, levels=["level_3", "code"], verbose=0)) == ["level_3", "code"]
     np.testing.assert_array_equal(as_numpy(tap(X)), as_numpy(stack.encoder(X)))
 

@@ -458,7 +458,7 @@ sparsity = { level_1 = { class = "ActivityKL", target = 0.2 }, code = [{ class =
     before, rest = text.split("[model]")[0], text[text.index("[optimizer]") :]
     path.write_text(before + deep + rest)
     model = load_recipe(path).build((28, 28, 1))
-    assert [(code, type(penalty).__name__) for code, penalty in model.charges] == [("level_1", "ActivityKL")]
+    assert [type(penalty).__name__ for penalty in model.penalties_by_code["level_1"]] == ["ActivityKL"]
     assert type(model.corruption).__name__ == "MaskingNoise"
     assert model.encoder.layers[-2].k == 2
     with pytest.raises(ValueError, match="must name its `class`"):

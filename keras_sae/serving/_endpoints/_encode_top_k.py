@@ -1,9 +1,6 @@
 import math
 
-import keras
-
 from keras_sae._checks import check_integer
-from keras_sae.layers import KSparse
 from keras_sae.serving._endpoints._encode import encode
 from keras_sae.serving._endpoints._endpoint import Endpoint
 
@@ -28,18 +25,9 @@ def check_top_k(model, top_k):
     shape = model.encoder.outputs[0].shape[1:]
     width = math.prod(size or 1 for size in shape)  # maps of unknown size have at least one position
     if top_k is None:
-        return min(_active(model) or TOP_K, width)
+        return min(model.active_entries or TOP_K, width)
     meaning = f"is the number of entries that `encode_top_k` returns from each code, whose width is {width} here,"
     return check_integer("top_k", top_k, meaning, at_most=width)
-
-
-def _active(model):
-    """How many entries of a code the `KSparse` at the end of the encoder keeps; None where this is unknown."""
-    last = next(layer for layer in reversed(model.encoder.layers) if not isinstance(layer, keras.layers.Identity))
-    shape = model.encoder.outputs[0].shape[1:]
-    if not isinstance(last, KSparse) or None in shape:
-        return None
-    return last.kept * {"units": math.prod(shape[:-1]), "positions": shape[-1], "all": 1}[last.across]
 
 
 ENCODE_TOP_K = Endpoint(

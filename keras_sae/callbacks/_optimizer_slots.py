@@ -1,0 +1,8 @@
+def slots_of(optimizer, variable):
+    """The optimizer's variables that belong to a weight, such as its momenta.
+
+    Keras has no public way from a weight to its slots. Their paths hold the path of the weight, and this is the only module
+    that relies on it.
+    """
+    mark = f"/{variable.path.replace('/', '_')}_"
+    return [slot for slot in optimizer.variables if mark in f"/{slot.path}" and slot.shape == variable.shape]
