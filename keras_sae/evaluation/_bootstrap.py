@@ -2,13 +2,13 @@ import numpy as np
 
 
 def bootstrap_interval(values, statistic=None, resamples=1000, seed=0):
-    """Between which two numbers a mean would lie, had other examples of the same kind been drawn: a percentile bootstrap.
+    """The 95 % percentile bootstrap confidence interval of a mean over examples.
 
     Args:
-        values: Array of shape `(n,)`, a number for each example; or `(draws, n)`, several for each, one for every draw of
-            something else that was left to chance. Then draws are drawn again too.
-        statistic: Function from the indices of a resample, integers of shape `(n,)`, to a number, in place of the mean.
-        resamples: Integer. How often as many examples are drawn, with repetition.
+        values: Array of shape `(n,)`, a number for each example; or `(draws, n)`, one for each example and each draw of another
+            random choice, such as the labelled examples. Then draws are resampled too.
+        statistic: Function from the indices of a resample, integers of shape `(n,)`, to a number, instead of the mean.
+        resamples: Integer. Number of resamples: n examples drawn with replacement.
         seed: Integer.
 
     Returns:

@@ -1,10 +1,12 @@
 import numpy as np
 
-# A fit stays within what a picture can show: no wave shorter than two pixels nor longer than twice the picture, no
-# envelope narrower than half a pixel (its standard deviation) nor wider than the picture, its centre in the picture.
+from keras_sae._checks import check_number
+
+# Bounds of a fit, so that the picture can show the function: wavelength from two pixels to twice the picture, standard
+# deviation of the envelope from half a pixel to the whole picture, centre inside the picture.
 _HIGHEST_FREQUENCY = 0.5
 _NARROWEST = 0.5
-# Standard deviations of the envelope to start from, as shares of the picture: across and along the stripes.
+# Initial standard deviations of the envelope, as shares of the picture: across and along the stripes.
 _FIRST_ENVELOPES = ((0.15, 0.22), (0.28, 0.28))
 
 
@@ -41,35 +43,33 @@ def gabor(shape, x, y, orientation, wavelength, phase, width, length, amplitude=
 
 
 def gabor_fit(features, threshold=0.8):
-    """Measures how well each feature is described by a Gabor function, which is to say that it is an oriented edge or bar.
+    """Measures how well each feature is described by a Gabor function, that is, by an oriented edge or bar.
 
-    Each feature is fitted by least squares in the seven parameters of `gabor` and its amplitude, from the two highest peaks
-    of its spectrum, each with two envelopes; the best counts. With `g` the fitted function,
+    The seven parameters of `gabor` and its amplitude are fitted by least squares. Four fits start from the two highest peaks of
+    the feature's spectrum with two envelopes each, and the best one is used. With `g` the fitted function,
 
         explained = 1 - sum (feature - g)**2 / sum (feature - mean(feature))**2
 
-    A blob is a Gabor function too, of less than half a wave. So a fit counts as `bandpass` only where `g` answers a
-    uniform picture with at most half the amplitude with which it answers its own wave. With a stripe at its centre, that
-    takes an envelope of at least half a wave between -1 and +1 standard deviations; with an edge there, it always holds.
-    Gratings that fill the picture, of any number of waves, count.
+    A blob is a Gabor function too, with less than half a wave. Therefore a fit counts as `bandpass` only if the response of `g`
+    to a uniform picture is at most half its response to its own wave. For a stripe at the centre, the envelope must then hold
+    at least half a wave between -1 and +1 standard deviations; for an edge, the condition always holds. Gratings that fill the
+    picture count, whatever their number of waves.
 
-    No fit has any meaning beside what it gives on noise: fit `np.random.default_rng(0).normal(size=features.shape)` too. The
-    more pixels a feature has, the less can eight parameters flatter it. The same fits say nothing of whether features
-    differ from one another.
+    Compare with fits to noise: `gabor_fit(np.random.default_rng(0).normal(size=features.shape))`. The fewer pixels a feature
+    has, the better eight parameters fit even noise. The fits do not show whether features differ from each other.
 
     Args:
-        features: Array `(units, height, width)`, or with an axis of one channel behind, at least 4 x 4 pixels, finite.
-        threshold: Float in (0, 1). What is to be explained for a unit to count as well fitted. 0.8 is a choice of this
+        features: Array `(units, height, width)`, or `(units, height, width, 1)`; at least 4 x 4 pixels, finite.
+        threshold: Float in (0, 1). The `explained` from which a unit counts as well fitted. 0.8 is a choice of this
             package, not a published one.
 
     Returns:
-        Dictionary of arrays of shape `(units,)`: `explained` (below 0 where a constant would fit better), `bandpass` and
-        `well_fitted` (booleans, the latter for both conditions; its mean is the share of units well fitted), and the
-        arguments of `gabor`, with `orientation` in [0, pi), `phase` in [-pi, pi] and `amplitude` of at least 0. A feature
-        that is constant has 0 explained, and NaN for arguments.
+        Dictionary of arrays of shape `(units,)`: `explained` (below 0 if a constant fits better); `bandpass`, boolean;
+        `well_fitted`, whether both conditions hold; and the arguments of `gabor`, with `orientation` in [0, pi), `phase` in
+        [-pi, pi] and `amplitude` of at least 0. For a constant feature, `explained` is 0 and the arguments are NaN.
 
     Raises:
-        ImportError: SciPy is not installed, which comes with scikit-learn.
+        ImportError: SciPy, which comes with scikit-learn, is not installed.
 
     Example:
 
@@ -79,21 +79,19 @@ def gabor_fit(features, threshold=0.8):
     [1. 0.] 0.5
 
     Reference:
-        Ringach, "Spatial structure and symmetry of simple-cell receptive fields in macaque primary visual cortex", 2002,
-        fits receptive fields so.
+        Ringach, "Spatial structure and symmetry of simple-cell receptive fields in macaque primary visual cortex", 2002.
     """
     features = np.asarray(features, "float64")
     if features.ndim == 4 and features.shape[-1] == 1:
         features = features[..., 0]
     if features.ndim != 3 or len(features) == 0 or min(features.shape[1:]) < 4:
         raise ValueError(
-            "`features` holds a grey picture for each unit, as (units, height, width): at least one, of at least 4 x 4 pixels. "
-            f"Received: features of shape {features.shape}. Fit the channels of features in colour one by one."
+            "`features` holds one grey picture per unit, (units, height, width): at least one, of at least 4 x 4 pixels. "
+            f"Received: features of shape {features.shape}. Fit colour channels one by one."
         )
     if not np.isfinite(features).all():
-        raise ValueError(f"`features` must be finite. Received: {np.sum(~np.isfinite(features))} entries that are not.")
-    if not 0 < threshold < 1:
-        raise ValueError(f"`threshold` is a share of variance, in (0, 1). Received: threshold={threshold!r}.")
+        raise ValueError(f"`features` must be finite. Received: {np.sum(~np.isfinite(features))} entries that are not finite.")
+    check_number("threshold", threshold, "is a share of the variance", above=0, below=1)
     rows = [_fit(feature) for feature in features]
     fits = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return {**fits, "well_fitted": (fits["explained"] >= threshold) & fits["bandpass"]}
@@ -129,7 +127,7 @@ def _fit(feature):
     cosine, sine = spread * _weights(waves, target)
     fitted = cosine * waves[0] + sine * waves[1]
     turns = int(np.floor(orientation / np.pi))
-    phase = np.arctan2(sine, cosine) * (-1) ** turns  # half a turn of the wave runs it backwards
+    phase = np.arctan2(sine, cosine) * (-1) ** turns  # half a turn reverses the wave
     carrier = np.exp(2j * np.pi * frequency * _axes(feature.shape, x, y, orientation)[0].ravel())
     values = (x, y, orientation - turns * np.pi, 1 / frequency, phase, across, along, np.hypot(cosine, sine))
     return {
@@ -140,14 +138,14 @@ def _fit(feature):
 
 
 def _axes(shape, x, y, orientation):
-    """Distances of all pixels from the centre, across and along the stripes."""
+    """Distances of pixels from the centre, across and along the stripes."""
     rows, columns = np.indices(shape)
     cosine, sine = np.cos(orientation), np.sin(orientation)
     return (columns - x) * cosine + (rows - y) * sine, (rows - y) * cosine - (columns - x) * sine
 
 
 def _waves(shape, x, y, orientation, frequency, width, length):
-    """The two Gabor functions of phase 0 and pi / 2, of which every other phase is a weighted sum: (2, pixels)."""
+    """The Gabor functions of phase 0 and pi / 2, (2, pixels). Those of other phases are weighted sums of them."""
     u, v = (axis.ravel() for axis in _axes(shape, x, y, orientation))
     envelope = np.exp(-(u**2) / (2 * width**2) - v**2 / (2 * length**2))
     angle = 2 * np.pi * frequency * u
@@ -155,12 +153,12 @@ def _waves(shape, x, y, orientation, frequency, width, length):
 
 
 def _weights(waves, target):
-    # The ridge is for a wave whose other phase vanishes on all pixels.
+    # Without the ridge, a wave with one phase that is zero on all pixels would be singular.
     return np.linalg.solve(waves @ waves.T + 1e-9 * np.eye(2), waves @ target)
 
 
 def _starts(feature):
-    """Where fits start: centred where the feature is strong, with the waves of the two highest peaks of its spectrum."""
+    """Initial values: the centre of the feature's energy, and the waves of the two highest peaks of its spectrum."""
     energy = feature**2 / (feature**2).sum()
     rows, columns = np.indices(feature.shape)
     points = 4 * max(feature.shape)

@@ -4,22 +4,22 @@ import numpy as np
 
 
 def support_overlap(codes, labels):
-    """How much the active units of two samples have in common, within a class and between classes.
+    """The overlap of the active units of two samples, within a class and between classes.
 
-        overlap(a, b) = |active(a) and active(b)| / |active(a) or active(b)|        Jaccard's index of the supports
+        overlap(a, b) = |active(a) and active(b)| / |active(a) or active(b)|        (Jaccard index)
 
-    Averaged over all pairs of different samples of one class, and of different classes. Two silent samples have no support to
-    share: their overlap counts as 0. An entry is active where it is not zero.
+    The mean over all pairs of different samples of one class, and over all pairs of different classes. An entry is active if it
+    is not zero. The overlap of two samples without active entries is 0.
 
     Args:
-        codes: Array of shape `(n, ...)`, flattened to `(n, units)`. Time and memory grow as `n` squared.
+        codes: Array of shape `(n, ...)`, flattened to `(n, units)`. Time and memory grow with `n` squared.
         labels: Integer array of shape `(n,)`.
 
     Returns:
-        Dictionary of plain numbers in [0, 1]: `within` and `between`, each None where there is no such pair.
+        Dictionary of plain numbers in [0, 1]: `within` and `between`, None if there is no such pair.
 
     Raises:
-        ValueError: There is not one label for each code.
+        ValueError: The number of labels differs from the number of codes.
 
     Example:
 
@@ -29,7 +29,7 @@ def support_overlap(codes, labels):
     codes, labels = np.asarray(codes), np.asarray(labels)
     if labels.ndim != 1 or len(codes) != len(labels):
         raise ValueError(
-            "`labels` holds the class of each sample, an array of shape (n,) beside codes of shape (n, ...). "
+            "`labels` holds the class of each sample: codes of shape (n, ...) need labels of shape (n,). "
             f"Received: codes of shape {codes.shape} and labels of shape {labels.shape}."
         )
     active = (codes.reshape(len(codes), math.prod(codes.shape[1:])) != 0).astype("float32")

@@ -1,25 +1,26 @@
 import keras
 
+from keras_sae._checks import check_integer
 from keras_sae.evaluation._pca import compare_with_pca, principal_components
 from keras_sae.models import DeepAutoencoder
 
 
 def swiss_roll(samples=2000, epochs=100, seed=0):
-    """Trains a deep autoencoder on a rolled-up sheet, which no plane lies near, and compares it with PCA.
+    """Trains a deep autoencoder on a rolled-up sheet, which no plane fits, and compares it with PCA.
 
-    The Swiss roll of scikit-learn is a surface in space: two numbers tell the place on it. A 3-128-64-2-64-128-3 autoencoder
-    of ReLU units may learn them; PCA of two components can only drop the direction of least variance. Data are centred and
-    divided by one deviation, so that an error is in units of the mean variance of a coordinate.
+    The Swiss roll of scikit-learn is a surface in space; two numbers describe a place on it. A 3-128-64-2-64-128-3 autoencoder
+    of ReLU units can learn them. PCA with two components can only drop the direction of least variance. The data are centred
+    and divided by their overall standard deviation, so an error is in units of the mean variance of a coordinate.
 
     Args:
-        samples: Integer, at least 2. Points to train on; half as many others are held out.
-        epochs: Integer, at least 1. Epochs of training with Adam, of batches of 100.
+        samples: Integer, at least 2. Training points; half as many more are held out.
+        epochs: Integer, at least 1. Epochs of training with Adam, batch size 100.
         seed: Integer. Fixes the points and the training.
 
     Returns:
         `(figures, clouds)`. `figures` is the row of `compare_with_pca` on the held-out points. `clouds` is a dictionary of
-        arrays of these points: `data`, `pca` and `autoencoder`, of shape `(n, 3)`, and `position`, of shape `(n,)`, the
-        angle at which a point lies on the roll.
+        arrays of these points: `data` and the reconstructions `pca` and `autoencoder`, of shape `(n, 3)`; and `position`, of
+        shape `(n,)`, the angle of a point on the roll.
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -27,9 +28,8 @@ def swiss_roll(samples=2000, epochs=100, seed=0):
     Reference:
         Hinton and Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", Science 313, 2006.
     """
-    for name, value, least in (("samples", samples, 2), ("epochs", epochs, 1)):
-        if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
-            raise ValueError(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}.")
+    check_integer("samples", samples, "counts training points", at_least=2)
+    check_integer("epochs", epochs, "counts epochs of training")
     try:
         from sklearn.datasets import make_swiss_roll
     except ImportError as error:

@@ -19,25 +19,25 @@ def transfer(
     cache=None,
     **probe_options,
 ):
-    """What an encoder of other data is worth for a task: with few labels and with all, beside doing without it.
+    """Measures what an encoder trained on other data gains on a task, with few labels and with all.
 
-    Four ways to a classifier: logistic regression on frozen codes; the same on raw pixels; the encoder fine-tuned under a
-    softmax layer; and the same network trained from scratch. Each network is trained for as many steps by Adam, at a rate
-    that falls along a cosine. All of them see the same labels, and read the same of the encoder.
+    Compares four classifiers: logistic regression on frozen codes; the same on raw pixels; the encoder fine-tuned with a
+    softmax layer; and the same network trained from scratch. All networks are trained for the same number of steps by Adam;
+    the learning rate falls along a cosine. All classifiers see the same labels and use the same encoding.
 
     Args:
         model: A `SparseAutoencoder`, trained on other data.
-        train, test: Pairs `(images, labels)` of arrays, of the task. uint8 images are divided by 255.
+        train, test: Pairs `(images, labels)` of arrays for the task. uint8 images are divided by 255.
         few_labels: List of integers, numbers of labels.
-        draws: Integer, at least 1. Draws of so few labels that errors are averaged over.
-        steps, batch_size, learning_rate: Of the networks. A batch holds no more images than there are.
+        draws: Integer, at least 1. With few labels, errors are averaged over this many draws.
+        steps, batch_size, learning_rate: Training of the networks. With fewer images than `batch_size`, a batch holds them all.
         seed: Integer.
-        report: Called with a sentence before each step that takes long, such as `print`.
+        report: Function called with a sentence before each step that takes long, such as `print`.
         cache: As in `probe_encoder`.
-        **probe_options: Further ones of `probe_encoder`, such as `encodings`.
+        **probe_options: Other arguments of `probe_encoder`, such as `encodings`.
 
     Returns:
-        List of dictionaries of plain data, one for each number of labels: `labels`, how many, and `frozen`, `raw_pixels`,
+        List of dictionaries of plain data, one for each number of labels: this number, `labels`; and `frozen`, `raw_pixels`,
         `fine_tuned` and `from_scratch`, dictionaries of `error` in percent and its `interval`.
     """
     report = report or (lambda sentence: None)

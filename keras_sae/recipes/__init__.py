@@ -1,1 +1,1 @@
-"""One TOML file per checkpoint: the only home of tuned hyper-parameters. `keras-sae train NAME` runs one."""
+"""All tuned hyper-parameters: one TOML file per checkpoint (`keras-sae train NAME`), and those of `keras-sae compare`."""

@@ -9,10 +9,10 @@ from keras_sae.visualization import new_figure, plot_features, plot_reconstructi
 
 
 class Pictures(keras.callbacks.Callback):
-    """Draws reconstructions for TensorBoard, and the features of a code that is a vector, at the end of some epochs.
+    """Writes pictures for TensorBoard at the end of some epochs: reconstructions, and features if the code is a vector.
 
     Args:
-        directory: Where the logs go.
+        directory: Directory of the logs.
         images: A few inputs, as the model reads them.
         every: Integer, epochs between pictures.
     """
@@ -40,7 +40,7 @@ class Pictures(keras.callbacks.Callback):
 
 
 def _pixels(figure, dots=100):
-    """What a figure looks like: uint8 of shape `(height, width, 4)`."""
+    """A figure as uint8 of shape `(height, width, 4)`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure.set_dpi(dots)
@@ -50,26 +50,26 @@ def _pixels(figure, dots=100):
 
 
 def features_picture(model, images, most=150_000):
-    """A picture of features, those most active on `images`, and of reconstructions of some: the bytes of a PNG file.
+    """A PNG file of the features that are most active on `images`, and of some reconstructions.
 
     Args:
         model: A `SparseAutoencoder`.
         images: Array of inputs, as the model reads them.
-        most: Integer. The most bytes.
+        most: Integer. The picture gets smaller until the file has at most this many bytes.
 
     Returns:
-        Bytes, or None where these are no images, or matplotlib is not installed.
+        The content of the file, or None if `images` are not images or matplotlib is not installed.
     """
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or not importlib.util.find_spec("matplotlib"):
         return None
-    from PIL import Image  # which matplotlib brings
+    from PIL import Image  # matplotlib depends on it
 
     figure = new_figure(7, 8.6)
     above, below = figure.subfigures(2, 1, height_ratios=(7, 1.6))
     plot_features(model, count=64, codes=encode(model, images), figure=above)
     plot_reconstructions(model, images, count=8, figure=below)
     for dots in (100, 80, 60, 40):
-        # One byte a pixel, of 256 colours, takes a third of the space.
+        # A palette of 256 colours, one byte per pixel, takes a third of the space.
         picture = Image.fromarray(_pixels(figure, dots)).convert("RGB").quantize(256)
         content = io.BytesIO()
         picture.save(content, format="png", optimize=True)

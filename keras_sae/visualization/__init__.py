@@ -1,4 +1,4 @@
-"""Pictures of what a sparse autoencoder learned. Needs matplotlib."""
+"""Pictures of features, reconstructions and data. Needs matplotlib."""
 
 from keras_sae.visualization._clouds import plot_clouds
 from keras_sae.visualization._features import decoder_features, plot_features

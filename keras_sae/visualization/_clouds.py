@@ -4,12 +4,12 @@ from keras_sae.visualization._figure import new_figure
 
 
 def plot_clouds(clouds, position, figure=None):
-    """Draws clouds of points in space side by side, on the same axes, the same points in the same colours.
+    """Draws clouds of points in space side by side, with shared axes and colours.
 
     Args:
         clouds: Dictionary from titles to arrays of shape `(n, 3)`: data, and reconstructions of them.
-        position: Array of shape `(n,)`, which colours the points: a place on the surface that they lie on.
-        figure: A matplotlib figure or subfigure to draw in. A new one by default.
+        position: Array of shape `(n,)` that sets the colour of each point, such as its place on a surface.
+        figure: Matplotlib figure or subfigure to draw in. A new one by default.
 
     Returns:
         The figure.
@@ -19,7 +19,7 @@ def plot_clouds(clouds, position, figure=None):
     for title, points in clouds.items():
         if points.shape != (len(position), 3):
             raise ValueError(
-                "Clouds are arrays of as many points in space as `position` has numbers. Received: "
+                "Clouds are arrays of shape (n, 3), and `position` has shape (n,), one number per point. Received: "
                 f"{title!r} of shape {points.shape}, and position of shape {position.shape}."
             )
     figure = figure or new_figure(3.2 * len(clouds), 3.4)

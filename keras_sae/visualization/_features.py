@@ -5,23 +5,23 @@ from keras_sae.visualization._figure import new_figure, without_channel_of_one
 
 
 def decoder_features(model, units=None):
-    """What the decoder draws for each unit: `decoder(unit alone) - decoder(nothing)`.
+    """What each unit adds to a reconstruction: `decoder(code with this unit alone) - decoder(zeros)`.
 
-    For a linear decoder these are its rows, and any reconstruction is a weighted sum of them. A unit of a code of maps is
-    alone at the position in the middle.
+    For a linear decoder these are its rows, and every reconstruction is a weighted sum of them. In a code of maps, the unit is
+    active at the middle position alone.
 
     Args:
         model: A `SparseAutoencoder`.
         units: Indices of units. All by default.
 
     Returns:
-        float32 array of shape `(units, *input shape)`, each feature scaled to norm 1 (a unit that draws nothing stays 0).
+        float32 array of shape `(units, *input shape)`, each feature scaled to norm 1 (or all 0 if the unit has no effect).
     """
     shape = tuple(model.decoder.inputs[0].shape[1:])
     if None in shape:
         raise ValueError(
-            f"Features are drawn for codes of known size. Received: a code of shape {shape}. Make the model for inputs of a "
-            "fixed size."
+            f"Features need a code of known shape. Received: a code of shape {shape}. Build the model for inputs of a fixed "
+            "size."
         )
     units = np.arange(shape[-1]) if units is None else np.asarray(units)
     alone = np.zeros((len(units), *shape), "float32")
@@ -33,14 +33,14 @@ def decoder_features(model, units=None):
 
 
 def plot_features(model, count=100, codes=None, figure=None):
-    """Draws what the decoder draws for its units: zero is white, strokes are red, what they erase is blue.
+    """Draws the features of units (`decoder_features`): positive values red, negative values blue, zero white.
 
     Args:
-        model: A `SparseAutoencoder` of images. Of a code of maps, what is drawn is cut out.
+        model: A `SparseAutoencoder` of images. Features of a code of maps are cropped to the pixels that they change.
         count: Integer, how many units to show.
-        codes: Array of codes `(n, ..., units)` of some data. The units most active in it are shown, strongest first; without
-            it, the first units.
-        figure: A matplotlib figure or subfigure to draw in. A new one by default.
+        codes: Array of codes `(n, ..., units)` of some data. Shows the most active units in it, strongest first. By default
+            the first units.
+        figure: Matplotlib figure or subfigure to draw in. A new one by default.
 
     Returns:
         The figure.
@@ -56,7 +56,7 @@ def plot_features(model, count=100, codes=None, figure=None):
         axis.axis("off")
     for axis, feature in zip(axes.flat, without_channel_of_one(features), strict=False):
         strongest = np.abs(feature).max() or 1.0
-        if feature.ndim == 3:  # in colour, around grey
+        if feature.ndim == 3:  # in colour, with zero as grey
             axis.imshow(0.5 + feature / (2 * strongest), interpolation="nearest")
         else:
             axis.imshow(feature, cmap="RdBu_r", vmin=-strongest, vmax=strongest, interpolation="nearest")
@@ -68,7 +68,7 @@ def _mean_of_units(codes):
 
 
 def _cut_out(features):
-    """The part of the pictures in which any of them has something."""
+    """The pictures, cropped to where any of them is not zero."""
     drawn = np.abs(features).max(axis=(0, *range(3, features.ndim))) > 0  # (height, width)
     if not drawn.any():
         return features

@@ -1,5 +1,5 @@
 def new_figure(width, height):
-    """An empty figure of that many inches, outside pyplot's global state.
+    """A new empty figure, sizes in inches, outside pyplot's global state.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -12,5 +12,5 @@ def new_figure(width, height):
 
 
 def without_channel_of_one(images):
-    """Images as matplotlib wants them: `(n, height, width)` in grey, `(n, height, width, 3)` in colour."""
+    """Images in the shape that matplotlib expects: `(n, height, width)` in grey, `(n, height, width, 3)` in colour."""
     return images[..., 0] if images.ndim == 4 and images.shape[-1] == 1 else images

@@ -9,10 +9,10 @@ def plot_reconstructions(model, images, count=10, figure=None):
 
     Args:
         model: A `SparseAutoencoder` of images.
-        images: Array of images of shape `(n, height, width, channels)`, in [0, 1]; or around 0, as whitened patches are,
-            which are drawn around grey, on one scale.
+        images: Array of images of shape `(n, height, width, channels)` in [0, 1]; or with negative values, such as whitened
+            patches, which are drawn on one scale with zero as grey.
         count: Integer, how many to show.
-        figure: A matplotlib figure or subfigure to draw in. A new one by default.
+        figure: Matplotlib figure or subfigure to draw in. A new one by default.
 
     Returns:
         The figure.

@@ -101,7 +101,7 @@ def test_maps_are_pooled():
         ({"keep": 20, "subtract": True}, "at most 19"),
         ({"keep": 1.5}, "Received: keep=1.5"),
         ({"subtract": True}, "without `keep`"),
-        ({"pool": {"size": 2}}, "has none"),
+        ({"pool": {"size": 2}}, "code of maps"),
     ],
 )
 def test_what_cannot_be_read_is_refused(encoding, message):

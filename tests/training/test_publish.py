@@ -94,6 +94,7 @@ def test_every_suite_is_measured_told_and_measured_again(recipe_file, tmp_path):
         {"what": "another", "value": 2.0, "source": "a paper"},
     ]
     recipe = load_recipe(recipe_file, ["epochs=1", *ALL_SUITES])
+    recipe = dataclasses.replace(recipe, suite_options={**{name: {} for name in SUITES}, **recipe.suite_options})
     train(dataclasses.replace(recipe, published=published, use="For tests."), tmp_path / "run", verbose=0)
     directory = publish(tmp_path / "run")
     metadata = presets.read_metadata(directory)
