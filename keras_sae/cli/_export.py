@@ -8,7 +8,7 @@ from keras_sae.cli._package import load_package
 SUMMARY = "export a pretrained model as a SavedModel for TF Serving"
 DETAILS = (
     "Writes DIR/VERSION, a SavedModel with an endpoint for each use: codes, their largest entries, reconstructions, anomaly "
-    "scores and more. DIR/README.md describes the endpoints; next to it are a client and server configuration. If DIR ends in "
+    "scores and more. DIR/README.md says how to serve it; next to it are a client and server configuration. If DIR ends in "
     ".onnx, .tflite or .xml, the encoder is written to that file for ONNX Runtime, LiteRT or OpenVINO."
 )
 

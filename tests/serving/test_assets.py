@@ -1,4 +1,4 @@
-"""What lies with an export, read by others: sha256sum, the messages of TF Serving's own API, JSON."""
+"""The files of an export, read by other programs: sha256sum, the messages of TF Serving's API, JSON."""
 
 import base64
 import json
@@ -21,12 +21,10 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 
 @pytest.fixture(scope="module")
 def protos():
-    return pytest.importorskip(
-        "tensorflow_serving.apis", reason="pip install --no-deps tensorflow-serving-api brings TF Serving's own messages"
-    )
+    return pytest.importorskip("tensorflow_serving.apis", reason="needs pip install --no-deps tensorflow-serving-api")
 
 
-def test_the_folder_of_a_model_has_what_serves_it(exported):
+def test_the_folder_of_a_model_has_the_files_for_a_server(exported):
     assert sorted(path.name for path in exported.iterdir()) == [
         "1",
         "README.md",
@@ -36,7 +34,7 @@ def test_the_folder_of_a_model_has_what_serves_it(exported):
     ]
     for path in exported.iterdir():
         if path.is_file():
-            assert "@" not in path.read_text().replace("-d @1/assets.extra", ""), path  # nothing is left to fill in
+            assert "@" not in path.read_text().replace("-d @1/assets.extra", ""), path  # every placeholder is filled in
     readme = (exported / "README.md").read_text()
     assert "docker run --rm -p 8500:8500 -p 8501:8501" in readme
     assert "docker run --rm --gpus all" in readme
@@ -44,7 +42,7 @@ def test_the_folder_of_a_model_has_what_serves_it(exported):
         assert (exported / file).is_file()
 
 
-def test_a_later_export_leaves_alone_what_people_decide(copied, model):
+def test_a_later_export_does_not_change_files_that_people_edit(copied, model):
     (copied / "models.config").write_text("mine")
     (copied / "client.py").unlink()
     export(model, copied)
@@ -62,7 +60,7 @@ def test_the_readme_of_a_version_lists_its_signatures(exported):
 
 def test_checksums_are_read_by_sha256sum(copied):
     if shutil.which("sha256sum") is None:
-        pytest.skip("sha256sum is not here")
+        pytest.skip("needs sha256sum")
     command = ["sha256sum", "--check", "--strict", "--quiet", "assets.extra/SHA256SUMS"]
     assert subprocess.run(command, cwd=copied / "1").returncode == 0
     with (copied / "1" / "fingerprint.pb").open("ab") as file:
@@ -149,8 +147,8 @@ def test_models_config_is_read_by_tf_serving(protos, exported):
     assert dict(config.version_labels) == {"stable": 1, "canary": 2}
 
 
-def test_batching_parameters_are_those_that_the_server_knows(exported):
-    # Its message is in no package on PyPI: the fields are those of session_bundle_config.proto.
+def test_batching_parameters_are_fields_that_the_server_knows(exported):
+    # No package on PyPI has this message. Its fields are in session_bundle_config.proto.
     text = re.sub(r"#.*", "", (exported / "batching_parameters.txt").read_text())
     fields = dict(re.findall(r"(\w+) \{ value: (\d+) \}", text))
     assert re.sub(r"\w+ \{ value: \d+ \}", "", text).strip() == ""
@@ -158,15 +156,15 @@ def test_batching_parameters_are_those_that_the_server_knows(exported):
     assert fields["max_batch_size"] == "256"
 
 
-def test_what_goes_with_a_model_can_be_exported_where_tensorflow_serving_is_not(tmp_path, monkeypatch):
+def test_exporting_does_not_need_tensorflow_serving_api(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
     path = export(DenseAutoencoder(4, 3), tmp_path / "a model: mine")
     assert (path / "assets.extra" / "tf_serving_warmup_requests").stat().st_size > 0
     assert path == tmp_path / "a model: mine" / "1"
-    assert 'name: "a_model__mine"' in (path.parent / "models.config").read_text()  # what fits into an address
+    assert 'name: "a_model__mine"' in (path.parent / "models.config").read_text()  # characters that an address can contain
 
 
-def test_the_page_on_serving_names_what_is_written(root, exported):
+def test_the_page_on_serving_lists_every_endpoint_and_file(root, exported):
     page = (root / "docs" / "serving.md").read_text()
     for name in json.loads((exported / "1" / "assets.extra" / "export.json").read_text())["endpoints"]:
         assert name.endswith(("_images", "_image_bytes")) or f"`{name}`" in page

@@ -9,13 +9,13 @@ from keras_sae.models import DenseAutoencoder
 from keras_sae.serving import export_encoder
 from keras_sae.serving._formats import FORMATS
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the exporters are tried with TensorFlow")
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the exporters are tested with TensorFlow")
 
 RUNTIMES = {".onnx": ("onnxruntime", "onnx"), ".tflite": ("ai_edge_litert", "litert"), ".xml": ("openvino", "openvino")}
 
 
 def run(path, inputs):
-    """Runs a file by the runtime of its format, for any batch."""
+    """Runs a file with the runtime of its format."""
     if path.suffix == ".onnx":
         import onnxruntime
 
@@ -44,7 +44,7 @@ def test_each_format_is_run_by_its_own_runtime(suffix, model, tmp_path):
         export_encoder(model, path)
 
 
-def test_another_name_is_refused_and_a_missing_package_told(model, tmp_path, monkeypatch):
+def test_an_unknown_suffix_and_a_missing_package_are_errors(model, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"\.onnx, \.tflite, \.xml\. Received: .*encoder\.pt'"):
         export_encoder(model, tmp_path / "encoder.pt")
     importing = builtins.__import__
@@ -69,14 +69,14 @@ def test_a_file_that_gives_other_codes_is_not_kept(model, tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_writes_a_file_where_the_name_says_so(tmp_path, capsys):
+def test_the_command_writes_a_file_if_the_suffix_is_a_format(tmp_path, capsys):
     pytest.importorskip("onnxruntime", reason="the extra onnx brings it")
     DenseAutoencoder((4, 4, 1), 6).save_to_preset(tmp_path / "preset")
     assert cli.main(["export", str(tmp_path / "preset"), str(tmp_path / "encoder.onnx")]) == 0
-    assert "By its runtime, codes differ by" in capsys.readouterr().out
+    assert "Its codes differ from those of Keras by at most" in capsys.readouterr().out
     assert (tmp_path / "encoder.onnx").is_file()
 
 
-def test_options_of_a_saved_model_are_not_ignored(tmp_path, capsys):
+def test_options_for_a_saved_model_are_refused_for_a_file(tmp_path, capsys):
     assert cli.main(["export", "mnist_dense_ksparse", str(tmp_path / "encoder.onnx"), "--weights", "bfloat16"]) == 2
-    assert "Leave them out, or name a folder" in capsys.readouterr().err
+    assert "Remove them, or give a folder" in capsys.readouterr().err

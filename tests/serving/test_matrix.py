@@ -1,4 +1,4 @@
-"""Every architecture with every mechanism is exported, and gives the model's values."""
+"""Every architecture can be exported with every mechanism, and gives the values of the model."""
 
 import itertools
 
@@ -19,7 +19,7 @@ INPUTS = np.random.default_rng(0).uniform(size=(3, *SHAPE)).astype("float32")
 
 
 def written():
-    """Pairs of an architecture and a mechanism, as few as name each of both: writing takes its time."""
+    """The fewest pairs that include every architecture and every mechanism, since writing is slow."""
     pairs, left, turns = [], PAIRS, itertools.cycle(ARCHITECTURES)
     while left:
         architecture = next(turns)
@@ -43,7 +43,7 @@ def check(model, endpoints):
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_the_written_pairs_name_every_architecture_and_every_mechanism():
+def test_the_written_pairs_include_every_architecture_and_every_mechanism():
     names, mechanisms = zip(*written(), strict=True)
     assert set(names) == set(ARCHITECTURES)
     assert set(mechanisms) == set(NAMES)
@@ -63,9 +63,10 @@ def test_pairs_are_written_and_loaded(name, mechanism, tmp_path):
     check(model, {name: call(signature) for name, signature in signatures.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_all_pairs_are_traced(name):
-    """What is written is a trace: of the pairs that are not written, the endpoints are traced for any batch."""
+    """The other pairs are only traced, for a batch of any size. A trace is what an export writes."""
     import tensorflow as tf
 
     for mechanism in [mechanism for other, mechanism in PAIRS if other == name and (name, mechanism) not in written()]:
@@ -81,7 +82,7 @@ def test_all_pairs_are_traced(name):
         check(model, traced)
 
 
-def test_the_counter_example_is_exported_too(tmp_path):
+def test_the_variational_autoencoder_is_exported_too(tmp_path):
     import tensorflow as tf
 
     model = VariationalAutoencoder(SHAPE, 2)
