@@ -88,7 +88,7 @@ def test_each_way_to_start_the_command_line_is_light(tmp_path, started):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("keras_sae ")
     loaded = set(re.findall(r"\| +(\S+)$", done.stderr, re.MULTILINE))
-    assert "keras_sae.cli._encode" in loaded
+    assert "keras_sae.cli._parser" in loaded
     assert "keras" not in loaded
 
 
@@ -259,7 +259,7 @@ def test_suites_are_chosen_and_cards_updated(capsys, tmp_path, small_recipe, mon
 
 def test_ctrl_c_leaves_a_run_that_resumes(tmp_path, small_recipe):
     output = tmp_path / "run"
-    # A process started in the background of a shell ignores Ctrl-C; as if it were in the foreground:
+    # A background process of a shell ignores Ctrl-C. This one behaves like a foreground process.
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from keras_sae.cli import main; sys.exit(main())"
@@ -269,7 +269,7 @@ def test_ctrl_c_leaves_a_run_that_resumes(tmp_path, small_recipe):
         [*command, "--set", "epochs=500"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
     )
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (output / "history.csv").exists():  # of the first epoch
+    while time.monotonic() < deadline and not (output / "history.csv").exists():  # written after the first epoch
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
@@ -294,7 +294,7 @@ def test_compare(capsys, monkeypatch):
 
 
 def test_quickstart(capsys, tmp_path):
-    (tmp_path / "out" / "export" / "1").mkdir(parents=True)  # as an earlier quickstart leaves it
+    (tmp_path / "out" / "export" / "1").mkdir(parents=True)  # left by an earlier quickstart
     status, printed, _ = run(capsys, "quickstart", "--output", tmp_path / "out")
     assert status == 0
     accuracies = dict(re.findall(r"(raw pixels|pretrained codes): ([0-9.]+) %", printed))

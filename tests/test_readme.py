@@ -1,4 +1,4 @@
-"""The README is run: its examples, its table, its links, its commands."""
+"""The examples, table, links and commands of the README work."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from keras_sae import presets
-from keras_sae.training._card import table
+from keras_sae.training import table
 
 
 @pytest.fixture(scope="module")

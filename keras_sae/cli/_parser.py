@@ -1,34 +1,23 @@
 import argparse
+import importlib
 
 from keras_sae import __version__
-from keras_sae.cli import (
-    _arrays,
-    _compare,
-    _encode,
-    _evaluate,
-    _export,
-    _info,
-    _list,
-    _quickstart,
-    _recipes,
-    _train,
-    _verify_export,
-)
 
-# In the order of `keras-sae --help`. Each module has a SUMMARY, which starts its help, `add_arguments` and `run`.
-COMMANDS = {
-    "quickstart": _quickstart,
-    "list": _list,
-    "info": _info,
-    "compare": _compare,
-    "train": _train,
-    "recipes": _recipes,
-    "arrays": _arrays,
-    "evaluate": _evaluate,
-    "export": _export,
-    "verify-export": _verify_export,
-    "encode": _encode,
-}
+# In the order of `keras-sae --help`. The module of `verify-export` is `_verify_export`, and so on. It has a SUMMARY and perhaps
+# DETAILS for its help, `add_arguments(parser)`, and `run(options)`, which may return an exit status.
+COMMANDS = (
+    "quickstart",
+    "list",
+    "info",
+    "compare",
+    "train",
+    "recipes",
+    "arrays",
+    "evaluate",
+    "export",
+    "verify-export",
+    "encode",
+)
 
 
 def make_parser():
@@ -43,7 +32,8 @@ def make_parser():
     parser.add_argument("--version", action="version", version=f"keras_sae {__version__}")
     _add_verbose(parser, default=False)
     subparsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    for name, module in COMMANDS.items():
+    for name in COMMANDS:
+        module = importlib.import_module(f"keras_sae.cli._{name.replace('-', '_')}")
         summary = module.SUMMARY
         details = f" {module.DETAILS}" if hasattr(module, "DETAILS") else ""
         command = subparsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.{details}")

@@ -1,4 +1,4 @@
-"""What a config may name, and that nothing else is imported, let alone run."""
+"""A config may name some classes; nothing else is imported or run."""
 
 import json
 import sys
@@ -65,7 +65,7 @@ def test_no_module_that_a_config_names_is_imported(preset, tmp_path, monkeypatch
     ids=lambda evil: str(evil["class_name"])[:12] + "-" + str(evil.get("module")),
 )
 def test_what_runs_code_is_refused_even_where_keras_was_told_to_allow_it(evil):
-    # Keras' own safe mode is not asked: a program may have switched it off.
+    # This does not depend on the safe mode of Keras, which a program may have switched off.
     with pytest.raises(ValueError, match=r"^it (names|holds)"):
         check_classes({"class_name": "Dense", "module": "keras.layers", "config": {"inner": [1, {"deep": evil}]}})
 

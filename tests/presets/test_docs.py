@@ -1,4 +1,4 @@
-"""The page on sharing presets: its examples run, in order, against a server on this machine."""
+"""The examples of the page on sharing presets run, in order, against a local server."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Presets on the Hugging Face Hub, against a stand-in on this machine that answers as the hub does."""
+"""Presets on the Hugging Face Hub, against a local server that answers like the hub."""
 
 import hashlib
 import importlib.util
@@ -48,7 +48,7 @@ with pytest.raises(ConnectionError, match="hf://me/absent cannot be downloaded")
 with pytest.raises(ValueError, match="damaged, or not the one that was published"):
     presets.find("hf://me/swapped")
 
-(directory / "config.json").resolve().write_text("{}")  # half-written, say
+(directory / "config.json").resolve().write_text("{}")  # a damaged file in the cache
 presets.find("hf://me/encoder")
 
 urllib.request.urlopen(endpoint + "/down").read()

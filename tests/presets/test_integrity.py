@@ -1,4 +1,4 @@
-"""What is left of a preset after accidents, and what becomes of it."""
+"""Damaged presets, and presets that are replaced while they are loaded."""
 
 import json
 import random
@@ -34,7 +34,7 @@ def autoencoder(*widths):
 
 
 def test_a_preset_that_is_replaced_while_it_is_loaded_is_loaded_whole(preset, monkeypatch):
-    # Of the same shapes, so that nothing but the order of things keeps old parts from new ones.
+    # Of the same shapes: shapes cannot tell whether parts of the old and the new preset were mixed.
     new = DenseAutoencoder(12, 6, sparsity=KSparse(3), tied=True)
     check_weights, replaced = _storage._check_weights, []
 
@@ -67,7 +67,7 @@ def test_weights_with_a_layer_too_many_are_refused(tmp_path):
     small, large = autoencoder(6), autoencoder(6, 6)
     small.save_to_preset(tmp_path / "preset")
     large.save_weights(tmp_path / "preset" / "model.weights.h5")
-    small.load_weights(tmp_path / "preset" / "model.weights.h5")  # Keras says nothing
+    small.load_weights(tmp_path / "preset" / "model.weights.h5")  # without a complaint from Keras
     with pytest.raises(ValueError, match=r"are not those of the model that .* also holds layers/.* of shape \(6, 6\)"):
         SparseAutoencoder.from_preset(sealed(tmp_path / "preset"))
 
@@ -134,7 +134,7 @@ def test_nonsense_anywhere_in_a_config_is_a_value_error(preset):
     for _ in range(60):
         config = json.loads(json.dumps(original))
         node = config
-        while True:  # to somewhere in the tree
+        while True:  # walk to a random place in the tree
             key = drawn.choice(list(node))
             if not (isinstance(node[key], dict) and node[key]) or drawn.random() < 0.2:
                 break

@@ -5,7 +5,7 @@ from keras_sae.presets import _catalog
 from keras_sae.presets._manifest import write_metadata
 from keras_sae.training import read_recipe
 
-# As published: the name of a preset need not say its parts.
+# The name of a preset does not always show its parts.
 ZOO = {
     "mnist_dense_ksparse": ("mnist", "dense", "ksparse"),
     "mnist_deep_ksparse": ("mnist", "stacked", "ksparse"),

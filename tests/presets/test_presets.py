@@ -178,7 +178,7 @@ def test_saving_replaces_a_preset_and_nothing_else(saved, tmp_path):
     with pytest.raises(FileExistsError, match="not a preset"):
         DenseAutoencoder(12, 5).save_to_preset(tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["preset", "thesis"]  # nothing left beside
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["preset", "thesis"]  # no temporary directory is left
 
 
 def test_a_save_that_fails_leaves_the_earlier_preset(saved, tmp_path):

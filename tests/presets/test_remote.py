@@ -1,4 +1,4 @@
-"""Presets at an address, against a server on this machine."""
+"""Presets at an address, against a local server."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ def test_a_preset_is_fetched_once_and_then_needs_no_network(published, serve, ca
     asked = len(server.log)
     SparseAutoencoder.from_preset(address + "/")
     assert len(server.log) == asked
-    (entry,) = cache.iterdir()  # the preset, and nothing beside it
+    (entry,) = cache.iterdir()  # only the preset
     assert presets.find(address) == entry
     assert {path.name for path in entry.iterdir()} == FILES
 
@@ -114,7 +114,7 @@ def test_too_much_is_not_fetched(published, serve, cache, monkeypatch):
     server = serve(published)
     with pytest.raises(ConnectionError, match=r"gives its size as \d+, where at most [\d,]+ bytes are accepted"):
         presets.find(f"{server.url}/preset")
-    assert server.log.count("/preset/model.weights.h5") == 1  # asked for its size, and left
+    assert server.log.count("/preset/model.weights.h5") == 1  # asked for its size, not downloaded
 
 
 def test_a_redirect_is_followed_but_not_out_of_https(published, serve, cache):
@@ -204,7 +204,7 @@ def test_a_fetch_that_dies_leaves_nothing_that_counts(published, serve, cache, m
         broken.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             presets.find(address)
-    leftover = cache / ".fetching-left" / "preset"  # what a process that was killed could not remove
+    leftover = cache / ".fetching-left" / "preset"  # left by a process that was killed
     leftover.mkdir(parents=True)
     shutil.copy(published / "preset" / "metadata.json", leftover)
     assert presets.read_metadata(presets.find(address))
@@ -220,8 +220,8 @@ def test_a_cache_that_cannot_be_written_names_the_variable(published, serve, tmp
 def test_of_two_fetchers_the_first_wins_and_both_get_it(published, serve, cache, tmp_path, monkeypatch):
     address, replace, moved = f"{serve(published).url}/preset", os.replace, []
 
-    def late(source, target):  # another process was done meanwhile
-        assert cache in source.parents  # of one file system, or it would not be one step
+    def late(source, target):  # another process finished first
+        assert cache in source.parents  # on one file system, so that the move is atomic
         if not moved:
             moved.append(target)
             shutil.copytree(published / "preset", target)
@@ -280,7 +280,7 @@ def child(server):
         sys.excepthook(*sys.exc_info()) if failed else None
         os._exit(failed)
 
-# Processes of their own, and one import of TensorFlow, which has started nothing yet that a fork would break.
+# Separate processes after one import of TensorFlow, which has not started any thread that a fork would break.
 children = [os.fork() or child(sys.argv[1]) for _ in range(8)]
 assert [os.waitpid(each, 0)[1] for each in children] == [0] * 8
 """
@@ -300,6 +300,6 @@ def test_eight_processes_at_once_get_whole_presets_and_write_nothing_for_a_shipp
 
     whole, server = serve(published), serve(answer)
     in_fresh_process(EIGHT, server.url)
-    assert server.log.count("/preset/metadata.json") > 2  # each fetch asks twice: several were at it at once
+    assert server.log.count("/preset/metadata.json") > 2  # each download asks twice: several ran at the same time
     (entry,) = cache.iterdir()
     assert presets.read_metadata(entry) == presets.read_metadata(published / "preset")
