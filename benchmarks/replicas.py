@@ -71,9 +71,7 @@ def mechanisms(role, strategy, precision, epochs, folder):
             path.write_text(RECIPE.format(epochs=epochs, images=IMAGES, mechanism=mechanism))
         logs = {}
         keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, values, logs=logs: logs.update({epoch: dict(values)}))
-        recipe = load_recipe(path)
-        object.__setattr__(recipe, "callbacks", lambda *arguments, keep=keep: [keep])
-        model = train(recipe, folder / f"{role} {name}", strategy=strategy, verbose=0)
+        model = train(load_recipe(path), folder / f"{role} {name}", strategy=strategy, verbose=0, callbacks=[keep])
         logs["evaluate"] = model.evaluate(x, batch_size=50, return_dict=True, verbose=0)
         values = {f"{epoch} {key}": value for epoch, of_epoch in logs.items() for key, value in of_epoch.items()}
         values["predict"] = model.predict(x, batch_size=50, verbose=0)

@@ -60,16 +60,15 @@ TRAIN = """
 import sys, time
 import keras, tensorflow as tf
 tf.config.experimental.enable_op_determinism()
-from keras_sae.training import Recipe, load_recipe, make_strategy, train
+from keras_sae.training import load_recipe, make_strategy, train
 class Pause(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         time.sleep(float(sys.argv[3]))
-callbacks = Recipe.callbacks
-Recipe.callbacks = lambda *arguments: [*callbacks(*arguments), Pause()]
 recipe, output, _, strategy, every = sys.argv[1:]
 strategy = make_strategy(strategy)
 try:
-    train(load_recipe(recipe), output, resume=True, verbose=0, strategy=strategy, checkpoint_seconds=float(every))
+    options = {"strategy": strategy, "checkpoint_seconds": float(every), "callbacks": [Pause()]}
+    train(load_recipe(recipe), output, resume=True, verbose=0, **options)
 except ConnectionError as error:
     print(error, flush=True)
     import os

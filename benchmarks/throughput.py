@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 
 from keras_sae.callbacks import KSchedule
 from keras_sae.datasets import batches, load_arrays
-from keras_sae.training import Recipe, load_recipe, train
+from keras_sae.training import load_recipe, train
 
 
 class Clock(keras.callbacks.Callback):
@@ -35,13 +35,8 @@ class Clock(keras.callbacks.Callback):
 
 def by_train(recipe, data_dir, **options):
     clock = Clock()
-    wired = Recipe.callbacks
-    Recipe.callbacks = lambda *arguments: [*wired(*arguments), clock]
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            train(recipe, Path(folder) / "run", data_dir, verbose=1, **options)
-    finally:
-        Recipe.callbacks = wired
+    with tempfile.TemporaryDirectory() as folder:
+        train(recipe, Path(folder) / "run", data_dir, verbose=1, callbacks=[clock], **options)
     return clock.seconds
 
 

@@ -6,30 +6,29 @@ import keras
 import numpy as np
 
 from keras_sae.training import _state
+from keras_sae.training._callback_state import restore_state, state_of
 from keras_sae.training._run import BEST
 from keras_sae.training._signals import Stopped
 
-# Attributes in which callbacks remember what happened so far: Keras' own, and the last report of a DeadUnitMonitor.
-_MEMORY = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "_report")
-# Seconds, about, between the moments at which several workers agree on whether to save or to stop, which takes an all-reduce.
+# Workers agree about this often, in seconds, whether to save or to stop. Agreeing takes an all-reduce.
 _AGREE = 5.0
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves the state of training from time to time, at the end, and when asked to stop. To be the last of the callbacks.
+    """Saves the state of training regularly, at the end, and on a signal to stop. It must be the last callback.
 
     Args:
         run: The `Run`.
-        model: The model of the recipe, of which the one in training may be a part.
+        model: The model of the recipe. The model in training may be a level of it.
         interrupts: `Interrupts`.
-        others: The callbacks before this one, whose memories are part of the state.
+        others: The callbacks of the recipe, whose state is saved too.
         epochs, steps: Epochs of this phase, and steps of an epoch.
-        keep_best: Name of the logged value whose lowest epoch is kept besides, or None.
-        seconds: Seconds between two states, about.
+        keep_best: Name of a logged value, or None. The state of the epoch with its lowest value is kept as well.
+        seconds: Approximate number of seconds between two saved states.
 
     Attributes:
-        unfinished: The state at the end of an epoch of which a resumed run trained the rest. `fit` ends there, before its time,
-            and so does things that belong to the end of training.
+        unfinished: The state after the first epoch of a resumed run that continued within an epoch, or None. `fit` returns
+            there and does what belongs to the end of training, so training continues from this state.
     """
 
     def __init__(self, run, model, interrupts, others, epochs, steps, keep_best=None, seconds=60.0):
@@ -46,9 +45,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._saved_at = self._counted_at = time.monotonic()
-        for callback in self.others:
-            for key, value in self.run.progress["callbacks"].get(type(callback).__name__, {}).items():
-                setattr(callback, key, value)
+        restore_state(self.run.progress["callbacks"], self.others)
         self._first_step = self.run.progress["step"]
         self._pause, self._agreed = 1, (self._first_step, time.monotonic())
         self._metrics = _state.snapshot(self.whole, self.model) if self._first_step else None
@@ -56,7 +53,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
-        if self._metrics is not None:  # Keras has just reset the metrics of an epoch that is under way
+        if self._metrics is not None:  # Keras has just reset the metrics in the middle of an epoch
             _state.restore(self._metrics, self.whole, self.model)
             self._metrics = None
 
@@ -72,13 +69,13 @@ class Checkpoint(keras.callbacks.Callback):
         self._move_to(epoch + 1, 0)
         if not math.isfinite(logs["loss"]):
             raise FloatingPointError(
-                f"The loss became {float(logs['loss'])} in epoch {epoch + 1}. The last state saved is kept. Lower the learning "
+                f"The loss became {float(logs['loss'])} in epoch {epoch + 1}. The last saved state is kept. Lower the learning "
                 "rate, or clip gradients (clipnorm = 1.0 in the recipe's optimizer)."
             )
         arrays = self._keep_best(logs)
         if resumed:
             self.unfinished = arrays = _state.snapshot(self.whole, self.model)
-            self._remember()  # what `fit` goes on with, whether or not it is time to save
+            self._remember()  # the next `fit` restores it, whether or not a state is due now
         self.run.progress["stopped_early"] = bool(self.model.stop_training)
         if self._is_due() or epoch + 1 == self.epochs or self.model.stop_training:
             self._save(arrays)
@@ -99,7 +96,7 @@ class Checkpoint(keras.callbacks.Callback):
         return arrays
 
     def _is_due(self, step=None):
-        """Whether it is time to save, or to stop. Several workers ask each other, now and then, and all at the same step."""
+        """Whether to save or stop now. Several workers ask each other regularly, all at the same step."""
         self._stop = bool(self.interrupts.received)
         due = self._stop or time.monotonic() - self._saved_at >= self.seconds
         if not self.run.workers:
@@ -108,7 +105,7 @@ class Checkpoint(keras.callbacks.Callback):
         if step is not None and step - before < self._pause:
             return False
         now = time.monotonic()
-        if step is not None:  # as many steps as the chief takes in that time
+        if step is not None:  # the number of steps that the chief takes in _AGREE seconds
             self._pause = int(min(2 * self._pause, max(1, _AGREE * (step - before) / max(now - at, 1e-6))))
         answers = [self._stop, *((due, self._pause) if self.run.is_chief else (0, 0))]
         stop, due, self._pause = self.run.workers.sum(np.array(answers, "int64")).tolist()
@@ -124,15 +121,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._saved_at = time.monotonic()
 
     def _remember(self):
-        self.run.progress["callbacks"] = {type(callback).__name__: _memory_of(callback) for callback in self.others}
+        self.run.progress["callbacks"] = state_of(self.others)
 
     def _obey(self):
         if self._stop:
             raise Stopped(self.interrupts.received or signal.SIGTERM)
-
-
-def _memory_of(callback):
-    values = {key: getattr(callback, key, None) for key in _MEMORY}
-    return {
-        key: value if isinstance(value, (int, dict)) else float(value) for key, value in values.items() if value is not None
-    }

@@ -7,11 +7,11 @@ from keras_sae.training._run import write_text
 
 
 class HistoryLog(keras.callbacks.Callback):
-    """Writes the logs of each epoch to a CSV file, a row each, under the names that `fit` logs them by.
+    """Writes the logs of each epoch as a row of a CSV file. The columns have the names that `fit` logs.
 
     Args:
-        path: The file. What it holds of `epoch` and later is dropped: a resumed run comes to it again.
-        epoch: Integer, the epoch to go on with.
+        path: The file. Rows of `epoch` and later epochs are removed, because a resumed run repeats them.
+        epoch: Integer, the epoch to continue with.
     """
 
     def __init__(self, path, epoch):

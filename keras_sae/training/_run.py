@@ -10,35 +10,35 @@ from keras_sae.training._recipe import OF_THE_CARD
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks; there, two processes in one directory are not noticed
+except ImportError:  # Windows has no such locks, so two processes in one directory are not detected there
     fcntl = None
 
 RUN = "run.json"
 CHECKPOINT = "checkpoint.npz"
 BEST = "best.npz"
-# What may change between the parts of a run: its length, and what only the card and the measurements read.
+# Keys of a recipe that may change when a run is resumed: its length, and what only the card and the evaluation read.
 _FREE = {"epochs", *OF_THE_CARD}
 _START = {"phase": 0, "epoch": 0, "step": 0, "seconds": 0.0, "callbacks": {}, "best": None, "stopped_early": False}
 
 
 class Run:
-    """The directory of a run, and where the run stands. Of several workers the chief alone reads and writes.
+    """The directory of a run and its progress. Of several workers, only the chief reads and writes.
 
     Args:
         output: The directory.
         recipe: The recipe.
-        resume: Whether to go on with what is there.
+        resume: Whether to continue the run in the directory.
         workers: `keras_sae.distributed.Workers`, or None.
 
     Attributes:
-        progress: Dictionary: `phase`, `epoch` and `step` to go on with, `seconds` so far, `callbacks` (their states), `best`
-            (the lowest of what `keep_best` watches), `stopped_early`.
+        progress: Dictionary: `phase`, `epoch` and `step` to continue with, `seconds` so far, `callbacks` (their state), `best`
+            (the lowest value that `keep_best` has seen), `stopped_early`.
         arrays: The values of all variables at that point, or None at the start.
 
     Raises:
-        FileExistsError: There is a run already, and `resume` was not asked for.
-        ValueError: The run there is of another recipe or precision.
-        OSError: The directory cannot be written, or another process is at work in it.
+        FileExistsError: The directory has a run, and `resume` is False.
+        ValueError: The run there has another recipe or precision.
+        OSError: The directory cannot be written, or another process uses it.
     """
 
     def __init__(self, output, recipe, resume, workers=None):
@@ -57,8 +57,7 @@ class Run:
         checkpoint = self.output / CHECKPOINT
         if checkpoint.exists() and not resume:
             raise FileExistsError(
-                f"{str(self.output)!r} holds a run already. Go on with it by `--resume` (resume=True), or choose another "
-                "output."
+                f"{str(self.output)!r} already has a run. Continue it with `--resume` (resume=True), or choose another output."
             )
         try:
             self.output.mkdir(parents=True, exist_ok=True)
@@ -80,7 +79,7 @@ class Run:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise BlockingIOError(
-                f"Another process is training in {str(self.output)!r}. Wait for it, or choose another."
+                f"Another process is training in {str(self.output)!r}. Wait for it, or choose another output."
             ) from error
 
     def __enter__(self):
@@ -91,40 +90,50 @@ class Run:
             self._lock.close()
 
     def restore(self, model, trained):
-        """Brings a freshly built model to where the run stands, on every worker."""
+        """Sets a newly built model to the saved state, on every worker."""
         arrays = self.arrays
         if self.workers:
-            own = _state.snapshot(model, trained)  # by all of them: sums over replicas are read together
+            own = _state.snapshot(model, trained)  # all workers must read the sums over replicas
             arrays = self.workers.of_chief(arrays if self.is_chief else own)
         _state.restore(arrays, model, trained)
         self.arrays = None
 
     def arrays_at(self, phase):
-        """Whether the saved state is one of this phase."""
+        """Whether the saved state belongs to this phase."""
         return self.progress["phase"] == phase and (self.progress["epoch"] > 0 or self.progress["step"] > 0)
 
     def next_phase(self, there_is_one):
-        """Moves on, if there is where to."""
+        """Moves on to the next phase, if there is one."""
         if there_is_one:
             self.progress.update({**_START, "phase": self.progress["phase"] + 1, "seconds": self.progress["seconds"]})
 
     def save(self, arrays, name=CHECKPOINT):
-        """Writes the state of training. The last good one stays where writing fails."""
+        """Writes the state of training. If writing fails, the previous state stays."""
         if self.is_chief:
             try:
                 _state.write(self.output / name, self.progress, arrays)
             except OSError as error:
                 raise OSError(
-                    f"The state of training could not be written to {str(self.output)!r}: {error}. The last one written is "
-                    "whole: make room, and go on by `--resume`."
+                    f"The state of training could not be written to {str(self.output)!r}: {error}. The previous state is "
+                    "intact: free some space, then continue with `--resume`."
                 ) from error
 
 
 def read_run(output):
-    """What is known of the run in `output`: its `recipe` as data, its `precision`, and its progress (see `Run`)."""
+    """Reads the record of the run in `output`: its `recipe` as data, its `precision`, and its progress.
+
+    Args:
+        output: Directory of a run of `train`.
+
+    Returns:
+        Dictionary with `recipe`, `precision`, `epoch` and `step` to continue with, `seconds` so far, and more.
+
+    Raises:
+        FileNotFoundError: The run has not saved a state yet.
+    """
     output = Path(output)
     if not (output / RUN).is_file() or not (output / CHECKPOINT).is_file():
-        raise FileNotFoundError(f"{str(output)!r} holds no run that has saved its state yet.")
+        raise FileNotFoundError(f"{str(output)!r} has no run with a saved state yet.")
     return {**_read_record(output / RUN), **_state.read_progress(output / CHECKPOINT)}
 
 
@@ -133,19 +142,19 @@ def _read_record(path):
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{str(path)!r} cannot be read ({error}), so it is not known what recipe the state beside it is of. Put a copy "
-            "of it back, or start anew in another output."
+            f"{str(path)!r} cannot be read ({error}). It records the recipe of the saved state. Restore a copy of it, or start "
+            "a new run in another output."
         ) from error
 
 
 def write_text(path, text):
-    """Writes a small file beside its place, and moves it there."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Writes a small file to a temporary name, and moves it into place."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text)
-        os.replace(beside, path)
+        unfinished.write_text(text)
+        os.replace(unfinished, path)
     finally:
-        beside.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def _refuse_another(earlier, now, output):
@@ -156,13 +165,13 @@ def _refuse_another(earlier, now, output):
         changed.append("precision")
     if changed:
         raise ValueError(
-            f"The run in {str(output)!r} was made with another recipe: {', '.join(changed)} differ. Only `epochs` may change "
-            "when a run is resumed. Choose another output for a new run."
+            f"The run in {str(output)!r} has another recipe: {', '.join(changed)} differ. Only `epochs` may change when you "
+            "resume a run. Choose another output for a new run."
         )
 
 
 def _of_chief(progress, workers):
-    """The chief's progress, on every worker: its JSON travels as numbers."""
+    """The chief's progress on every worker. Its JSON is sent as numbers."""
     text = np.frombuffer(json.dumps(progress).encode(), "uint8").astype("int64")
     (size,) = workers.of_chief([np.int64(len(text))])
     (text,) = workers.of_chief([text if workers.is_chief else np.zeros(size, "int64")])

@@ -3,7 +3,7 @@ import threading
 
 
 class Stopped(KeyboardInterrupt):
-    """Training was asked to stop, by Ctrl-C or SIGTERM, and did so after a step, with its state saved."""
+    """Ctrl-C or SIGTERM stopped training after a step. The state is saved."""
 
     def __init__(self, signum):
         super().__init__(f"stopped by {signal.Signals(signum).name}")
@@ -11,10 +11,10 @@ class Stopped(KeyboardInterrupt):
 
 
 class Interrupts:
-    """Within it, the first Ctrl-C or SIGTERM is noted rather than obeyed; the second acts as it would have.
+    """A context in which the first Ctrl-C or SIGTERM is only recorded. The second has its usual effect.
 
-    An exception raised by a signal can strike anywhere, even where Python can only print it and go on. So training looks at
-    `received` after each step.
+    An exception from a signal handler can occur anywhere, also where Python only prints it and continues. So training checks
+    `received` after each step instead.
 
     Attributes:
         received: Number of the signal, or None.
@@ -40,7 +40,7 @@ class Interrupts:
 
     def _restore(self):
         for signum, handler in self._before.items():
-            # A handler that is not of Python, as libraries install them, cannot be put back.
+            # Python cannot reinstall a handler that a library installed in C.
             usual = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
             signal.signal(signum, usual if handler is None else handler)
         self._before = {}

@@ -2,7 +2,7 @@ import json
 
 
 def toml(content):
-    """A dictionary of plain values as TOML: its tables below its other values, `class` and `name` first."""
+    """A dictionary of plain values as TOML. Tables come after the other values, and the keys `class` and `name` come first."""
     lines = [f"{key} = {_value(content[key])}" for key in _ordered(content) if not isinstance(content[key], dict)]
     for key in _ordered(content):
         if isinstance(content[key], dict):

@@ -26,58 +26,55 @@ def train(
     jit_compile="auto",
     tensorboard=False,
     checkpoint_seconds=60.0,
+    callbacks=(),
 ):
-    """Trains the model of a recipe, and leaves a run that can be resumed.
+    """Trains the model of a recipe. An interrupted run continues with `resume=True` and gives the same result.
 
-    From time to time, at the end, and when it is asked to stop, the whole state is written to `output/checkpoint.npz`, beside
-    it and then into place: weights, optimizer, schedules, running statistics, random state, and the position in the data,
-    whose order depends on the seed and the epoch alone. So a run that was killed and resumed ends as it would have ended,
-    byte for byte where the operations are deterministic (`keras.utils.set_random_seed`, `tf.config.experimental.
-    enable_op_determinism`); and a finished run can be resumed with more epochs.
+    The whole state is saved to `output/checkpoint.npz` regularly, at the end, and on a signal to stop: weights, optimizer,
+    schedules, running statistics, random state and the position in the data. The order of the data depends only on the seed
+    and the epoch. So a killed and resumed run ends like one that was never stopped, byte for byte if all operations are
+    deterministic (`keras.utils.set_random_seed`, `tf.config.experimental.enable_op_determinism`). You can also resume a
+    finished run with more epochs.
 
-    The first Ctrl-C or SIGTERM stops it after the step under way, with its state saved; a second one at once.
+    The first Ctrl-C or SIGTERM saves the state and stops after the current step. A second one stops at once.
 
     Args:
-        recipe: A `Recipe`. Its batch size is that of the global batch.
+        recipe: A `Recipe`. Its batch size is global.
         output: Directory of the run.
         data_dir: Folder of the data, see `keras_sae.datasets.load_arrays`.
-        resume: Whether to go on with the run in `output`. Without a saved state there, it starts anew.
+        resume: Whether to continue the run in `output`. Without a saved state there, a new run starts.
         verbose: As in Keras' `fit`.
-        strategy: A `tf.distribute.Strategy`, such as `keras_sae.training.make_strategy("multi-worker")` makes. Of several
-            workers the first one alone reads and writes `output`, so it need not be shared.
-        steps_per_execution: Integer, the most steps that run before Python takes over again. The largest divisor of the
-            steps of an epoch that does not exceed it is taken.
-        jit_compile: Whether to compile a step by XLA: True, False or `"auto"`, as in Keras' `compile`.
-        tensorboard: Whether to write logs for TensorBoard to `output/tensorboard`, with pictures of the features.
-        checkpoint_seconds: Float, the time between two saved states.
+        strategy: A `tf.distribute.Strategy`, such as from `keras_sae.training.make_strategy("multi-worker")`. Of several
+            workers, only the first reads and writes `output`, so it need not be a shared folder.
+        steps_per_execution: Integer, the largest number of steps per Python call. The largest divisor of the steps of an epoch
+            up to this number is used.
+        jit_compile: Whether to compile a step with XLA: True, False or `"auto"`, as in Keras' `compile`.
+        tensorboard: Whether to write logs for TensorBoard, with pictures of the features, to `output/tensorboard`.
+        checkpoint_seconds: Float, the number of seconds between two saved states.
+        callbacks: List of Keras callbacks, called after those of the recipe, on every worker. Each level that is pretrained
+            is a `fit` of its own, and so is the rest of an epoch that a resumed run starts within. The state that a callback
+            keeps outside the model is not saved: pass the callbacks again when you resume, and they start from scratch. A
+            callback that sets `model.stop_training` finishes the run, or the level. For early stopping that resumes, use the
+            recipe's `early_stopping`.
 
     Returns:
-        The trained model. Where the optimizer averages weights (`use_ema`), they are the averages.
+        The trained model. If the optimizer averages weights (`use_ema`), it has the averages.
 
     Raises:
-        FileExistsError: There is a run in `output` already and `resume` was not asked for.
-        ValueError: The run in `output` is of another recipe, or a batch is smaller than the number of replicas.
-        BlockingIOError: Another process is at work in `output`.
-        FloatingPointError: The loss became NaN or infinite. The last state saved stays.
-        keras_sae.training.Stopped: It was asked to stop, and did. A `KeyboardInterrupt`.
+        FileExistsError: `output` already has a run, and `resume` is False.
+        ValueError: The run in `output` has another recipe, or the batch is smaller than the number of replicas.
+        BlockingIOError: Another process is training in `output`.
+        FloatingPointError: The loss became NaN or infinite. The last saved state is kept.
+        keras_sae.training.Stopped: A signal stopped the run, and its state is saved. It is a `KeyboardInterrupt`.
         ConnectionError: Another worker was lost.
     """
-    replicas = strategy.num_replicas_in_sync if strategy else 1
-    if recipe.batch_size < replicas:
-        raise ValueError(
-            f"The batch is the global one, and each of {replicas} replicas trains on its share of it. Received: "
-            f"batch_size={recipe.batch_size}. Choose at least {replicas}."
-        )
-    if jit_compile is True and replicas > 1:
-        raise ValueError("Keras does not compile steps by XLA under a strategy. Leave jit_compile out, or use one device.")
-    if tensorboard:
-        _need_tensorboard()
+    _check_arguments(recipe, strategy, jit_compile, tensorboard)
     workers = Workers.of(strategy)
     options = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
-    with Run(output, recipe, resume, workers) as run, Interrupts() as interrupts, _losing_no_worker(workers):
+    with Run(output, recipe, resume, workers) as run, Interrupts() as interrupts, _lost_workers_explained(workers):
         images, labels = load_training(recipe.data["name"], recipe.data["train"], data_dir)
         if isinstance(images, OnDisk):
-            _need_no_training_arrays(recipe, images)
+            _check_no_suite_reads_all(recipe, images)
         with strategy.scope() if strategy else contextlib.nullcontext():
             model = recipe.build(images.shape[1:])
         if not model.supervised:
@@ -94,21 +91,19 @@ def train(
                 while run.progress["epoch"] < epochs and not run.progress["stopped_early"]:
                     progress = run.progress
                     until = progress["epoch"] + 1 if progress["step"] else epochs
-                    callbacks = recipe.callbacks(images, steps, level)
-                    callbacks.append(keras.callbacks.TerminateOnNaN())
-                    if run.is_chief:
-                        callbacks += _logs(run, level, images if tensorboard else None, epochs)
+                    of_recipe = recipe.callbacks(images, steps, level)
+                    logs = _logs(run, level, images if tensorboard else None, epochs) if run.is_chief else []
                     checkpoint = Checkpoint(
-                        run, model, interrupts, callbacks, epochs, steps, recipe.best(level), checkpoint_seconds
+                        run, model, interrupts, of_recipe, epochs, steps, recipe.best(level), checkpoint_seconds
                     )
                     trained.fit(
                         batches(images, recipe.batch_size, recipe.seed + number, labels, progress["epoch"], progress["step"]),
                         initial_epoch=progress["epoch"],
                         epochs=until,
                         steps_per_epoch=steps - progress["step"],
-                        shuffle=False,  # it is shuffled already
+                        shuffle=False,  # `batches` shuffles
                         validation_data=validation if level is None else None,
-                        callbacks=[*callbacks, checkpoint],
+                        callbacks=[*of_recipe, *callbacks, keras.callbacks.TerminateOnNaN(), *logs, checkpoint],
                         verbose=verbose if run.is_chief else 0,
                     )
                     if checkpoint.unfinished is not None:
@@ -120,7 +115,7 @@ def train(
 
 @contextlib.contextmanager
 def in_training(recipe, model, level, **options):
-    """What is trained in a phase, compiled, with its optimizer at the start: the model of the recipe, or a level of it."""
+    """The model that is trained in a phase, compiled with a new optimizer: the model of the recipe, or a level of it."""
     strategy = getattr(model, "distribute_strategy", None)
     with contextlib.ExitStack() as stack:
         with strategy.scope() if strategy else contextlib.nullcontext():
@@ -134,29 +129,40 @@ def in_training(recipe, model, level, **options):
         yield trained
 
 
-def _need_tensorboard():
+def _check_arguments(recipe, strategy, jit_compile, tensorboard):
+    replicas = strategy.num_replicas_in_sync if strategy else 1
+    if recipe.batch_size < replicas:
+        raise ValueError(
+            "The batch size is global: each replica trains on its part of a batch, and none may be empty. Received: "
+            f"batch_size={recipe.batch_size} for {replicas} replicas. Choose at least {replicas}."
+        )
+    if jit_compile is True and replicas > 1:
+        raise ValueError("Keras cannot compile steps with XLA under a strategy. Omit jit_compile, or use one device.")
+    if not tensorboard:
+        return
     if keras.backend.backend() != "tensorflow":
-        raise ImportError("Keras writes logs for TensorBoard with TensorFlow. Set KERAS_BACKEND=tensorflow, or do without.")
+        raise ImportError("Keras needs TensorFlow to write logs for TensorBoard. Set KERAS_BACKEND=tensorflow.")
     if not (importlib.util.find_spec("tensorboard") and importlib.util.find_spec("matplotlib")):
-        raise ImportError('Logs and pictures for TensorBoard need it: pip install "keras_sae[tensorboard]".')
+        raise ImportError('TensorBoard and matplotlib are not installed. Run: pip install "keras_sae[tensorboard]".')
 
 
-def _need_no_training_arrays(recipe, images):
+def _check_no_suite_reads_all(recipe, images):
+    """Raises ValueError if a suite of the card needs all training images in memory."""
     reading = [name for name in recipe.suites() if "train" in SUITES[name].needs]
     if reading:
         raise ValueError(
-            f"The section [{reading[0]}] reads all training images at once, and {len(images):,} images of shape "
-            f"{images.shape[1:]} stay on disk: leave it out, or train on a part, such as data.train = 'train[:10%]'."
+            f"The section [{reading[0]}] reads all training images at once, but {len(images):,} images of shape "
+            f"{images.shape[1:]} stay on disk. Remove the section, or train on a part, such as data.train = 'train[:10%]'."
         )
 
 
 def finish(trained):
-    """Puts averages in the place of weights where the optimizer keeps any (`use_ema`)."""
+    """Replaces weights by their averages if the optimizer keeps averages (`use_ema`)."""
     trained.optimizer.finalize_variable_values(trained.trainable_variables)
 
 
 def _validation(recipe, data_dir):
-    """The images that choose an epoch or stop early, as a model reads them, or None."""
+    """The images that choose an epoch or stop training early, as a model reads them, or None."""
     if "validation" not in recipe.data:
         return None
     images, _ = load_arrays(recipe.data["name"], recipe.data["validation"], data_dir)
@@ -164,20 +170,20 @@ def _validation(recipe, data_dir):
 
 
 def _logs(run, level, images, epochs):
-    """The callbacks that write files: the chief's alone. Pictures of `images` go to TensorBoard, if there are any."""
+    """The callbacks that write files, for the chief. With `images`, TensorBoard gets pictures of them."""
     path = run.output / (f"history_{level}.csv" if level else "history.csv")
     logs = [HistoryLog(path, run.progress["epoch"])]
     if images is not None:
         directory = run.output / "tensorboard" / (level or "")
         logs.append(keras.callbacks.TensorBoard(str(directory)))
-        if level is None:  # what a level reconstructs is a code, and nothing to look at
+        if level is None:  # a level reconstructs codes, which are no pictures
             logs.append(Pictures(str(directory / "pictures"), as_input(images[:10]), every=max(1, epochs // 20)))
     return logs
 
 
 @contextlib.contextmanager
-def _losing_no_worker(workers):
-    """Says in one sentence what the errors mean that TensorFlow raises when another worker is gone."""
+def _lost_workers_explained(workers):
+    """Translates the errors that TensorFlow raises when another worker is gone."""
     if workers is None:
         yield
         return
@@ -188,6 +194,6 @@ def _losing_no_worker(workers):
         yield
     except (*lost, tf.errors.InternalError, tf.errors.FailedPreconditionError) as error:
         raise ConnectionError(
-            "Another worker was lost, or cannot be reached, and without it no step can be taken. The last state saved is kept: "
+            "Another worker was lost or cannot be reached, and training needs all of them. The last saved state is kept: "
             f"restart all workers with --resume. TensorFlow says: {str(error).splitlines()[0][:300]}"
         ) from error

@@ -15,6 +15,7 @@ from keras_sae.regularizers import ActivityKL
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
 
 
+@pytest.mark.slow
 @tensorflow_only
 def test_two_processes_train_evaluate_and_predict_as_one_device_does(root):
     # Also two replicas in one process; an uneven last batch, and a batch that does not divide by two.

@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import pytest
 
 RECIPE = """
@@ -36,8 +39,23 @@ few_labels = [20]
 """
 
 
-@pytest.fixture
-def recipe_file(tmp_path):
-    path = tmp_path / "small_dense_ksparse.toml"
+@pytest.fixture(scope="session")
+def recipe_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipes") / "small_dense_ksparse.toml"
     path.write_text(RECIPE)
     return path
+
+
+@pytest.fixture(scope="session")
+def _trained(recipe_file, tmp_path_factory):
+    from keras_sae.training import load_recipe, train
+
+    output = tmp_path_factory.mktemp("trained") / "run"
+    train(load_recipe(recipe_file, ["epochs=1"]), output, verbose=0)
+    return output
+
+
+@pytest.fixture
+def trained(_trained, tmp_path):
+    """The directory of a run of one epoch of the recipe in `recipe_file`: a copy for each test."""
+    return Path(shutil.copytree(_trained, tmp_path / "trained"))
