@@ -257,6 +257,7 @@ def test_suites_are_chosen_and_cards_updated(capsys, tmp_path, small_recipe, mon
         assert run(capsys, "evaluate", *arguments)[0] == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_run_that_resumes(tmp_path, small_recipe):
     output = tmp_path / "run"
     # A background process of a shell ignores Ctrl-C. This one behaves like a foreground process.

@@ -20,6 +20,7 @@ def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_examples_run(readme, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     examples = blocks(readme, "python")

@@ -32,6 +32,7 @@ def test_carries_presets_recipes_sample_and_licences(wheel):
     assert wheel.stat().st_size < 60e6
 
 
+@pytest.mark.slow
 def test_loads_and_exports_a_preset_by_name_from_another_directory(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     compileall.compile_dir(tmp_path / "installed", quiet=2)  # as pip does

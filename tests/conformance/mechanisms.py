@@ -12,6 +12,7 @@ from keras_sae.regularizers import ActivityKL, ActivityLog, ActivityTargetL1, Ac
 
 UNITS = 12
 MAP = (3, 4)  # the positions of a convolutional code
+EAGERLY = keras.backend.backend() != "jax"  # one step costs less than a trace; JAX would compile each operation by itself
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from mechanisms import MECHANISMS, UNITS, is_supervised
+from mechanisms import EAGERLY, MECHANISMS, UNITS, is_supervised
 
 from keras_sae import models
 from keras_sae.datasets import load_arrays
@@ -82,7 +82,7 @@ def test_models_train_are_saved_and_come_back_in_a_fresh_process(name, tmp_path,
     for index, mechanism in enumerate(cases):
         case = mechanism and MECHANISMS[mechanism]
         model = architecture.make(case and case.make())
-        model.compile("adam", "mse", run_eagerly=True)
+        model.compile("adam", "mse", run_eagerly=EAGERLY)
         y = labels if case and is_supervised(case) else None
         before = model.get_weights()
         logs = model.fit(x, y, batch_size=64, verbose=0).history

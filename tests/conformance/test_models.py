@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from mechanisms import MECHANISMS, OTHERS, PENALTIES, SELECTIONS, inputs_of, model_of
+from mechanisms import EAGERLY, MECHANISMS, OTHERS, PENALTIES, SELECTIONS, inputs_of, model_of
 
 from keras_sae import layers, regularizers
 
@@ -81,7 +81,7 @@ def test_two_replicas_train_as_one_device_does(case, two_replicas):
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_stays_finite_at_a_batch_of_2048(case, dtype):
     model = model_of(case, dtype)
-    model.compile("adam", "mse", run_eagerly=True)
+    model.compile("adam", "mse", run_eagerly=EAGERLY)
     x, labels = inputs_of(case, 2048)
     x *= 16  # so that a sum over the batch does not fit into float16
     logs = model.train_on_batch(x, labels, return_dict=True)
@@ -113,7 +113,7 @@ def test_keras_files_keep_everything_in_a_fresh_process(tmp_path, in_fresh_proce
     arrays = {}
     for index, case in enumerate(MECHANISMS.values()):
         model = model_of(case)
-        model.compile("sgd", "mse", run_eagerly=True)
+        model.compile("sgd", "mse", run_eagerly=EAGERLY)
         x, labels = inputs_of(case)
         model.train_on_batch(x, labels)
         model.save(tmp_path / f"{index}.keras")
@@ -132,7 +132,7 @@ stored = np.load(sys.argv[1] + "/expected.npz")
 for index in range(int(sys.argv[2])):
     model = keras.models.load_model(f"{sys.argv[1]}/{index}.keras")
     x, labels = stored[f"{index}/x"], stored[f"{index}/labels"] if f"{index}/labels" in stored else None
-    model.run_eagerly = True
+    model.run_eagerly = keras.backend.backend() != "jax"
     for i, weight in enumerate(model.get_weights()):
         np.testing.assert_array_equal(weight, stored[f"{index}/weight {i}"])
     outputs = keras.ops.convert_to_numpy(model(x))

@@ -107,6 +107,7 @@ def test_evaluate_puts_codes_beside_raw_pixels(sample):
         evaluation.evaluate(model, (images, labels), (images, labels), {"prob": {}})
 
 
+@pytest.mark.slow
 def test_raw_mnist_pixels_err_as_published(tfds_data_dir):
     # 7.2 % with all 60,000 images (arXiv:1312.5663, table 1); a tenth of them is enough to see that the probe is right.
     from keras_sae.datasets import load_arrays
@@ -115,6 +116,7 @@ def test_raw_mnist_pixels_err_as_published(tfds_data_dir):
     assert 8 < evaluation.probe(x, y, test_x, test_y, validation=1000, C=[0.003, 0.01, 0.03])["error"] < 11
 
 
+@pytest.mark.slow
 def test_compare_measures_each_mechanism_beside_the_plain_autoencoder(sample):
     images, labels = sample
     train, test = (images[:192], labels[:192]), (images[192:], labels[192:])

@@ -46,6 +46,7 @@ def test_a_seed_fixes_fine_tuning_and_maps_are_flattened():
         finetune(model, (x, None), (x, None))
 
 
+@pytest.mark.slow
 def test_transfer_stands_beside_raw_pixels_and_training_from_scratch():
     model = DenseAutoencoder(3, 12, sparsity=KSparse(4))
     said = []

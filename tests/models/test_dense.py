@@ -149,6 +149,7 @@ def test_unit_norm_holds_from_the_start_and_after_training(tied):
     assert again.get_config()["unit_norm"] is True
 
 
+@pytest.mark.slow
 def test_unit_norm_keeps_an_l1_penalty_honest():
     # Without it the code shrinks and the decoder grows: the penalty falls and nothing gets sparser.
     x = np.random.default_rng(0).uniform(size=(256, 12)).astype("float32")

@@ -86,6 +86,7 @@ ALL_SUITES = [
 ]
 
 
+@pytest.mark.slow
 def test_every_suite_is_measured_told_and_measured_again(recipe_file, tmp_path):
     published = [
         {"what": "error", "value": 90.0, "source": "a paper", "metric": "probe.error"},
