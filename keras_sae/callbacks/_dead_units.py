@@ -35,6 +35,9 @@ class DeadUnitMonitor(keras.callbacks.Callback):
         last_resample: Integer or None. The last epoch, counted from 1, that resamples.
         seed: Integer. Together with the epoch it determines which inputs are drawn.
 
+    Attributes:
+        last_report: Dictionary, the values of the last report.
+
     Raises:
         ValueError: At the start of `fit`, with `resample=True`, if no layer with a `kernel`, such as Dense or Conv2D, makes
             the code, or none reads it.
@@ -63,7 +66,7 @@ class DeadUnitMonitor(keras.callbacks.Callback):
         self.resample = resample
         self.last_resample = last_resample
         self.seed = seed
-        self._report = {}
+        self.last_report = {}
 
     def on_train_begin(self, logs=None):
         if not hasattr(self.model, "layers_around_code"):
@@ -89,14 +92,14 @@ class DeadUnitMonitor(keras.callbacks.Callback):
         if (epoch + 1) % self.every == 0:
             codes = self.model.encoder.predict(self.x, verbose=0)
             fired = (np.abs(codes.reshape(-1, codes.shape[-1])) > self.threshold).any(axis=0)
-            self._report = {"dead_units": int(np.count_nonzero(~fired))}
+            self.last_report = {"dead_units": int(np.count_nonzero(~fired))}
             if self.resample:
                 due = not fired.all() and (self.last_resample is None or epoch < self.last_resample)
                 if due:
                     self._resample(np.flatnonzero(~fired), codes, np.random.default_rng([self.seed, epoch]))
-                self._report["resampled_units"] = self._report["dead_units"] if due else 0
+                self.last_report["resampled_units"] = self.last_report["dead_units"] if due else 0
         if logs is not None:
-            logs.update(self._report)
+            logs.update(self.last_report)
 
     def _resample(self, dead, codes, random):
         errors = np.square(self.model.decoder.predict(codes, verbose=0).astype("float64") - self.x)

@@ -7,8 +7,9 @@ from keras_sae.callbacks import DeadUnitMonitor
 # For each class, the attributes that hold its state. Keras does not document those of its own.
 STATE = {
     keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "stopped_epoch"),
-    DeadUnitMonitor: ("_report",),
+    DeadUnitMonitor: ("last_report",),
 }
+_EARLIER_NAMES = {"_report": "last_report"}  # in runs that an earlier version saved
 
 
 def state_of(callbacks):
@@ -20,7 +21,7 @@ def restore_state(state, callbacks):
     """Restores what `state_of` returned. A callback without an entry keeps its state."""
     for callback in callbacks:
         for name, value in state.get(type(callback).__name__, {}).items():
-            setattr(callback, name, value)
+            setattr(callback, _EARLIER_NAMES.get(name, name), value)
 
 
 def _state(callback):

@@ -1,11 +1,11 @@
-"""Objects named in a recipe: `{class = "KSparse", k = 25}` is `KSparse(k=25)`."""
+"""Objects that a recipe names: `{class = "KSparse", k = 25}` is `KSparse(k=25)`."""
 
-import difflib
 import inspect
 
 import keras
 
 from keras_sae import layers, models, regularizers
+from keras_sae._checks import nearest
 
 _SOURCES = {
     "model": [models],
@@ -18,15 +18,15 @@ _SOURCES = {
 
 
 def make(role, description):
-    """Makes what a recipe describes.
+    """Creates the object that a recipe describes.
 
     Args:
-        role: The key under which it stands, which says where its class is looked up.
-        description: A dictionary with `class` and the arguments, some of which may be described in the same way; a list of
-            descriptions; or a plain value, which is returned as it is.
+        role: The key of the description in the recipe. It decides where the class is looked up.
+        description: A dictionary with `class` and the arguments, which may be descriptions too; a list of descriptions; or a
+            plain value, which is returned as it is.
 
     Raises:
-        ValueError: A class or an argument is unknown. The message lists names that look alike.
+        ValueError: A class or an argument is unknown. The message suggests similar names.
     """
     if isinstance(description, list) and role in _SOURCES:
         return [make(role, item) for item in description]
@@ -34,7 +34,7 @@ def make(role, description):
         return description
     nested = all(isinstance(value, (dict, list)) for value in description.values())
     if role == "sparsity" and "class" not in description and nested:
-        return {code: make(role, mechanisms) for code, mechanisms in description.items()}  # by the names of codes
+        return {code: make(role, mechanisms) for code, mechanisms in description.items()}  # keys are names of codes
     if "class" not in description:
         raise ValueError(f"`{role}` must name its `class`. Received: {description}.")
     name = description["class"]
@@ -47,13 +47,10 @@ def make(role, description):
     parameters = inspect.signature(choices[name].__init__).parameters
     for key in arguments:
         if key not in parameters:
-            raise ValueError(f"{name} takes no argument {key!r}. {near(key, [p for p in parameters if p != 'self'])}")
+            raise ValueError(f"{name} has no argument {key!r}. {near(key, [p for p in parameters if p != 'self'])}")
     return choices[name](**arguments)
 
 
 def near(name, choices):
-    """A sentence that suggests what may have been meant."""
-    matches = difflib.get_close_matches(str(name), list(choices), n=3)
-    if matches:
-        return f"Did you mean {' or '.join(map(repr, matches))}?"
-    return f"Expected one of: {', '.join(sorted(map(str, choices)))}."
+    """A hint with the choices that look like `name`, or else with all choices."""
+    return nearest(name, choices).strip() or f"Expected one of: {', '.join(sorted(map(str, choices)))}."

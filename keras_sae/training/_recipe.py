@@ -5,6 +5,7 @@ import tomllib
 import keras
 import numpy as np
 
+from keras_sae._checks import check_integer
 from keras_sae.callbacks import DeadUnitMonitor, KSchedule, PenaltySchedule
 from keras_sae.evaluation import ACTIVE_ABOVE, SUITES, as_input, readout
 from keras_sae.metrics import L0, DeadUnits
@@ -13,38 +14,40 @@ from keras_sae.training._objects import make, near
 from keras_sae.training._recipe_file import read_recipe
 from keras_sae.training._sections import SECTIONS, check_sections
 
-# What may change after training: what the card says and measures.
+# Keys that may change after training: only the card and the evaluation read them.
 OF_THE_CARD = {"title", "mechanism", "use", "notes", "published", "source", *SUITES}
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a checkpoint is made, as data: a TOML file in `keras_sae/recipes`, or of one's own.
+    """How a checkpoint is made, as data: a TOML file in `keras_sae/recipes`, or your own.
 
     Attributes:
-        name: Stem of the file, `<data set>_<architecture>_<mechanism>`; also the name of the preset.
-        title: What it is, in a line.
+        name: Stem of the file, `<data set>_<architecture>_<mechanism>`. It is also the name of the preset.
+        title: One line that describes the model.
         mechanism: The word for what makes the code sparse, such as "ksparse". `keras_sae.presets.names` finds presets by it.
-        source: The publication that it follows.
-        data: `name` of the data set, `train` and `test` splits, `licence`; and, where something is chosen by it, a
-            `validation` split.
-        model: `class` and arguments of a model of `keras_sae.models`, less `input_shape`, which the data gives.
-        optimizer: `class` and arguments of a Keras optimizer, gradient clipping and learning-rate schedules among them; and
+        source: The publication that the recipe follows.
+        data: `name` of the data set, `train` and `test` splits, `licence`, and optionally a `validation` split to choose an
+            epoch by.
+        model: `class` and arguments of a model of `keras_sae.models`, without `input_shape`, which the data gives.
+        optimizer: `class` and arguments of a Keras optimizer, including gradient clipping and learning-rate schedules; and
             `exclude_from_weight_decay`, a list of names such as "bias".
         loss: Name of a Keras loss.
-        epochs, batch_size, seed: Integers. The batch is the global one. The seed fixes initial weights and order of the data.
-        pretrain: `epochs` (an integer, or a list of one for each level) of layer-wise training before the whole is trained,
-            of a StackedAutoencoder, and its `optimizer`, by default the same. `epochs` of the recipe may then be 0.
-        k_schedule: `start` and `epochs`: `k` falls from `start` to the layer's own over that many epochs.
-        penalty_schedule: `start`, `epochs` and perhaps `penalty`, as in `keras_sae.callbacks.PenaltySchedule`.
-        dead_units: Arguments of `keras_sae.callbacks.DeadUnitMonitor`, and how many training `images` it encodes (2000).
-        early_stopping: Arguments of `keras.callbacks.EarlyStopping` (`keep_best` is what restores the best weights). By
-            default it watches the reconstruction loss, of `data.validation` where there is one.
-        keep_best: Whether the preset is made of the epoch with the lowest reconstruction loss on `data.validation`.
+        epochs, batch_size, seed: Integers. The batch size is global. The seed fixes the initial weights and the order of the
+            data.
+        pretrain: Layer-wise training of a StackedAutoencoder before the whole model: `epochs` (an integer, or a list with one
+            for each level), and an `optimizer` if it differs. `epochs` of the recipe may then be 0.
+        k_schedule: `start` and `epochs`: `k` falls from `start` to the `k` of the layer over that many epochs.
+        penalty_schedule: `start`, `epochs` and optionally `penalty`, as in `keras_sae.callbacks.PenaltySchedule`.
+        dead_units: Arguments of `keras_sae.callbacks.DeadUnitMonitor`, and the number of training `images` that it encodes
+            (2000).
+        early_stopping: Arguments of `keras.callbacks.EarlyStopping`. It monitors the reconstruction loss by default, of
+            `data.validation` if there is one. To restore the best weights, use `keep_best`.
+        keep_best: Whether the preset comes from the epoch with the lowest reconstruction loss on `data.validation`.
         suite_options: Dictionary from suites of `keras_sae.evaluation.SUITES` to their options. In TOML, each suite has its own
             section, such as `[probe]`. Only suites with a section are measured, and `features`, which is on every card.
-        published: List of published figures to stand beside the measured ones: `what`, `value`, `source`, and perhaps
-            `metric`, the path of the measured figure, such as "probe.error" or "probe.raw_pixels.error".
+        published: List of published figures to compare with: `what`, `value`, `source`, and optionally `metric`, the path of
+            the measured figure, such as "probe.error" or "probe.raw_pixels.error".
         use: What the model is good for, for the card.
         notes: Limits that the card should state.
     """
@@ -72,6 +75,14 @@ class Recipe:
     notes: str = ""
 
     def __post_init__(self):
+        passes, images = "is the number of passes over the training images", "is the number of images of a global batch"
+        start = "fixes the initial weights and the order of the data"
+        for key, meaning, at_least in (
+            ("epochs", passes, 0 if self.pretrain else 1),
+            ("batch_size", images, 1),
+            ("seed", start, 0),
+        ):
+            object.__setattr__(self, key, check_integer(key, getattr(self, key), meaning, at_least))
         check_sections(self)
 
     def suites(self):
@@ -84,13 +95,13 @@ class Recipe:
         return [encoding for name, options in self.suites().items() for encoding in SUITES[name].encodings(options)]
 
     def as_data(self):
-        """The recipe as a dictionary of plain values, without what was not set."""
+        """The recipe as a dictionary of plain values, without keys that are not set."""
         fields = dataclasses.asdict(self)
         sections = fields.pop("suite_options")
         return {key: value for key, value in {**fields, **sections}.items() if value not in (None, "", [])}
 
     def build(self, input_shape):
-        """The model, its weights at their start, compiled as it is trained.
+        """Builds the model with its initial weights and compiles it for training.
 
         Args:
             input_shape: Shape of one input.
@@ -100,12 +111,12 @@ class Recipe:
         if self.pretrain and not isinstance(model, StackedAutoencoder):
             raise ValueError(f"`pretrain` trains the levels of a StackedAutoencoder. Received: a {type(model).__name__}.")
         for encoding in self.encodings():
-            readout(model, **encoding)  # raises now rather than after the training
+            readout(model, **encoding)  # a bad encoding should fail before training
         model.compile(**self.compile_arguments(model))
         return model
 
     def compile_arguments(self, model, level=None):
-        """What `compile` takes for the whole model, or for a level of it: optimizer, loss, and metrics of the code."""
+        """The arguments of `compile` for the whole model or a level of it: optimizer, loss, and metrics of the code."""
         description = dict((level and self.pretrain.get("optimizer")) or self.optimizer)
         excluded = description.pop("exclude_from_weight_decay", [])
         optimizer = make("optimizer", description)
@@ -118,7 +129,7 @@ class Recipe:
         return {"optimizer": optimizer, "loss": self.loss, "metrics": metrics}
 
     def check(self):
-        """Builds what the recipe describes, on images of a made-up size, and raises ValueError where that cannot be done."""
+        """Builds the model and the callbacks for images of a made-up size. Raises ValueError if that fails."""
         images = np.zeros((self.batch_size, 32, 32, 1), "uint8")
         model = self.build(images.shape[1:])
         for level, _ in self.phases(model):
@@ -126,7 +137,7 @@ class Recipe:
             self.callbacks(images, 1, level)
 
     def phases(self, model):
-        """What is trained one after the other: pairs of the name of a level, or None for the whole model, and epochs."""
+        """The phases of training: pairs of the name of a level (None for the whole model) and a number of epochs."""
         phases = []
         if self.pretrain:
             levels = model.levels
@@ -134,17 +145,17 @@ class Recipe:
             epochs = epochs if isinstance(epochs, list) else [epochs] * len(levels)
             if len(epochs) != len(levels):
                 raise ValueError(
-                    f"`pretrain.epochs` is one number, or a list of one for each of {len(levels)} levels. Received: {epochs}."
+                    f"`pretrain.epochs` is one number, or a list with one for each of {len(levels)} levels. Received: {epochs}."
                 )
             phases = list(zip(levels, epochs, strict=True))
         return [*phases, (None, self.epochs)] if self.epochs else phases
 
     def best(self, level):
-        """The logged value whose lowest epoch is kept, or None."""
+        """Name of the logged value whose best epoch is kept, or None."""
         return "val_reconstruction_loss" if self.keep_best and level is None else None
 
     def callbacks(self, images, steps_per_epoch, level=None):
-        """The callbacks that are part of the recipe.
+        """Creates the callbacks of the recipe.
 
         Args:
             images: The training images as stored.
@@ -173,11 +184,14 @@ def load_recipe(recipe, overrides=()):
 
     Args:
         recipe: A name from `recipe_names()`, or the path of a TOML file.
-        overrides: Strings `key=value`, such as `"epochs=3"` or `"optimizer.learning_rate=0.1"`. Values are read as TOML,
-            or else as text. A section that the recipe lacks is made.
+        overrides: Strings `key=value`, such as `"epochs=3"` or `"optimizer.learning_rate=0.1"`. A value that is not TOML is
+            read as text. A missing section is added.
+
+    Returns:
+        A `Recipe`.
 
     Raises:
-        ValueError: The recipe, a key or a class in it is unknown, with names that look alike.
+        ValueError: The recipe or a key in it is unknown, or a value is out of range. The message suggests similar names.
     """
     content = read_recipe(recipe)
     for override in overrides:
@@ -186,14 +200,14 @@ def load_recipe(recipe, overrides=()):
 
 
 def from_data(content):
-    """Makes a recipe from a dictionary, such as the `recipe` of a preset's metadata."""
+    """Creates a recipe from a dictionary, such as `recipe` in the metadata of a preset."""
     fields = {field.name: field for field in dataclasses.fields(Recipe) if field.name != "suite_options"}
     for key in content:
         if key not in fields and key not in SUITES:
             raise ValueError(f"A recipe has no key {key!r}. {near(key, [*fields, *SUITES])}")
     missing = [name for name, field in fields.items() if _required(field) and name not in content]
     if missing:
-        raise ValueError(f"The recipe lacks {', '.join(missing)}.")
+        raise ValueError(f"The recipe needs {', '.join(missing)}.")
     content = json.loads(json.dumps(content))
     sections = {name: content.pop(name, None) for name in SUITES}
     return Recipe(**content, suite_options={name: each for name, each in sections.items() if each is not None})
@@ -206,7 +220,7 @@ def _required(field):
 def _override(content, override):
     path, equals, text = override.partition("=")
     if not equals:
-        raise ValueError(f"An override is written key=value, as in epochs=3. Received: {override!r}.")
+        raise ValueError(f"Write an override as key=value, such as epochs=3. Received: {override!r}.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

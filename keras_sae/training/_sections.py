@@ -1,3 +1,5 @@
+"""The sections of a recipe, and which keys each of them has."""
+
 import inspect
 
 import keras
@@ -8,37 +10,25 @@ from keras_sae.training._objects import near
 
 
 def check_sections(recipe):
-    """Checks what a recipe says without making anything of it.
+    """Checks the sections of a recipe without creating any object.
 
     Raises:
-        ValueError: A number is out of range, a key is unknown or lacking, or one section needs another. Where a key is
-            unknown, with those that look alike.
+        ValueError: A key is unknown or missing, or one section needs another. The message suggests similar keys.
     """
-    for key, least in (("epochs", 0 if recipe.pretrain else 1), ("batch_size", 1), ("seed", 0)):
-        value = getattr(recipe, key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"`{key}` must be an integer of at least {least}. Received: {key}={value!r}.")
-    if recipe.keep_best not in (None, True, False):
-        raise ValueError(f"`keep_best` must be true or false. Received: {recipe.keep_best!r}.")
-    if "restore_best_weights" in (recipe.early_stopping or {}):
-        raise ValueError(
-            "`keep_best = true` keeps the best epoch, also of a run that is resumed: leave `restore_best_weights` out."
-        )
     for key, (required, optional) in SECTIONS.items():
         section = recipe.suite_options.get(key) if key in SUITES else getattr(recipe, key)
-        if section is None:
-            continue
-        if not isinstance(section, dict):
-            raise ValueError(f"`{key}` must be a table. Received: {section!r}.")
-        for name in section:
-            if optional is not None and name not in required | optional:
-                raise ValueError(f"The section `{key}` has no key {name!r}. {near(name, required | optional)}")
-        if required - set(section):
-            raise ValueError(f"The section `{key}` lacks {', '.join(sorted(required - set(section)))}.")
+        if section is not None:
+            _check_keys(key, section, required, optional)
+    if recipe.keep_best not in (None, True, False):
+        raise ValueError(f"`keep_best` must be true or false. Received: {recipe.keep_best!r}.")
     if recipe.keep_best and "validation" not in recipe.data:
         raise ValueError(
-            "`keep_best` chooses an epoch by images that are not trained on: give `data` a `validation` split, such as "
+            "`keep_best` chooses an epoch by images that are not trained on. Give `data` a `validation` split, such as "
             "train = 'train[:50000]' and validation = 'train[50000:]'."
+        )
+    if "restore_best_weights" in (recipe.early_stopping or {}):
+        raise ValueError(
+            "A resumed run cannot restore the best weights: remove `restore_best_weights`, and set `keep_best = true` instead."
         )
     of_encodings = _arguments(readout) - {"model"}
     for encoding in recipe.encodings():
@@ -49,15 +39,26 @@ def check_sections(recipe):
         suite = row.get("metric", "features").split(".")[0]
         if suite not in recipe.suites():
             raise ValueError(
-                f"A published figure stands beside {row['metric']!r}, and the recipe has no section [{suite}] to measure it by."
+                f"A published figure is compared with {row['metric']!r}, but the recipe has no section [{suite}] that measures "
+                "it. Add the section, or remove `metric`."
             )
+
+
+def _check_keys(key, section, required, optional):
+    if not isinstance(section, dict):
+        raise ValueError(f"`{key}` must be a table. Received: {section!r}.")
+    for name in section:
+        if optional is not None and name not in required | optional:
+            raise ValueError(f"The section `{key}` has no key {name!r}. {near(name, required | optional)}")
+    if required - set(section):
+        raise ValueError(f"The section `{key}` needs {', '.join(sorted(required - set(section)))}. Received: {section}.")
 
 
 def _arguments(function):
     return set(inspect.signature(function).parameters)
 
 
-# The keys that each section must have, and those that it may have; None where the class in it decides.
+# For each section, its required and its optional keys. None: the class in the section decides.
 SECTIONS = {
     "data": ({"name", "train", "test"}, {"licence", "validation"}),
     "model": ({"class"}, None),
