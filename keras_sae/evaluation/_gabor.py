@@ -53,7 +53,7 @@ def gabor_fit(features, threshold=0.8):
     A blob is a Gabor function too, with less than half a wave. Therefore a fit counts as `bandpass` only if the response of `g`
     to a uniform picture is at most half its response to its own wave. For a stripe at the centre, the envelope must then hold
     at least half a wave between -1 and +1 standard deviations; for an edge, the condition always holds. Gratings that fill the
-    picture count, whatever their number of waves.
+    picture count, with any number of waves.
 
     Compare with fits to noise: `gabor_fit(np.random.default_rng(0).normal(size=features.shape))`. The fewer pixels a feature
     has, the better eight parameters fit even noise. The fits do not show whether features differ from each other.

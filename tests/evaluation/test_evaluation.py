@@ -87,7 +87,7 @@ def test_the_probe_chooses_on_rows_that_its_candidates_were_not_fitted_to(monkey
     assert fitted == [(0.1, 220), (10.0, 220), (chosen, 300)]
 
 
-def test_evaluate_puts_codes_beside_raw_pixels(sample):
+def test_evaluate_compares_codes_with_raw_pixels(sample):
     images, labels = sample
     model = DenseAutoencoder((28, 28, 1), 20, sparsity=KSparse(4))
     said = []
@@ -117,7 +117,7 @@ def test_raw_mnist_pixels_err_as_published(tfds_data_dir):
 
 
 @pytest.mark.slow
-def test_compare_measures_each_mechanism_beside_the_plain_autoencoder(sample):
+def test_compare_measures_each_mechanism_and_the_plain_autoencoder(sample):
     images, labels = sample
     train, test = (images[:192], labels[:192]), (images[192:], labels[192:])
     chosen = {"plain ReLU": {}, "KSparse": {"sparsity": KSparse(3)}, "GroupL21": {"sparsity": GroupL21(1e-4)}}

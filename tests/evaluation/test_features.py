@@ -28,7 +28,7 @@ def test_features_are_those_of_the_decoder(sample):
         features(model, images, overlap=True)
 
 
-def test_gabor_functions_stand_beside_noise():
+def test_gabor_shares_are_compared_with_noise():
     model = DenseAutoencoder((6, 6, 1), 5)
     shares = features(model, np.random.default_rng(0).normal(size=(20, 6, 6, 1)).astype("float32"), gabor=True)["gabor"]
     assert set(shares) == {"well_fitted", "noise"}

@@ -47,7 +47,7 @@ def test_a_seed_fixes_fine_tuning_and_maps_are_flattened():
 
 
 @pytest.mark.slow
-def test_transfer_stands_beside_raw_pixels_and_training_from_scratch():
+def test_transfer_is_compared_with_raw_pixels_and_training_from_scratch():
     model = DenseAutoencoder(3, 12, sparsity=KSparse(4))
     said = []
     rows = transfer(

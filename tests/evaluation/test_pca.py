@@ -28,7 +28,7 @@ def test_pca_loses_the_variances_that_it_drops(units, shape):
     assert row["pca_explained_variance"] == pytest.approx(1 - lost / VARIANCES.sum(), rel=1e-5)
 
 
-def test_models_are_measured_as_the_metric_does_each_beside_pca_of_its_width():
+def test_models_are_measured_as_the_metric_does_and_compared_with_pca_of_their_width():
     train, test = data(), data()[:50] + 1
     models = {"narrow": DenseAutoencoder(4, 1), "wide": DenseAutoencoder(4, 7)}
     rows = compare_with_pca(models, train, test, batch_size=16)
