@@ -28,9 +28,7 @@ class OnDisk:
     def __getitem__(self, rows):
         """The first `rows.stop` examples as an array. Reading later ones alone would read all before them too."""
         if not isinstance(rows, slice) or rows.start or rows.step or rows.stop is None or rows.stop < 0:
-            raise TypeError(
-                f"These examples stay on disk, where only the first n can be read on their own. Received: {rows}. Write x[:10]."
-            )
+            raise TypeError(f"These examples stay on disk, so you can read only the first n, as in x[:10]. Received: {rows}.")
         taken = [example[self.position] for example in self.dataset.take(rows.stop).as_numpy_iterator()]
         return np.asarray(taken, self.dtype).reshape(-1, *self.shape[1:])
 

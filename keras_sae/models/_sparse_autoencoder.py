@@ -213,10 +213,10 @@ class SparseAutoencoder(DistributedModel):
             return codes
         if training:
             raise ValueError(
-                "In training, penalties and metrics of the code need the very code that `y_pred` was decoded from, which only "
-                "the last forward pass knows. Received: a `y_pred` that the last call of this model did not return, or whose "
-                "loss was computed already. Call `y_pred = model(x, training=True)`, then `model.compute_loss(x, y, y_pred)`, "
-                "before the model is called again, and leave `y_pred` as it is: a cast or another layer belongs in the decoder."
+                "In training, penalties and metrics need the code that `y_pred` was decoded from. Only the last call of the "
+                "model knows it. Received: a `y_pred` that the last call did not return, or whose loss was already computed. "
+                "Call `y_pred = model(x, training=True)` and then `model.compute_loss(x, y, y_pred)`, with no other call in "
+                "between. Do not change `y_pred`: put a cast or another layer into the decoder."
             )
         return self._untracked.encode(x, training=False)
 

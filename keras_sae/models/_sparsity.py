@@ -30,8 +30,8 @@ def read_sparsity(sparsity, levels=("code",)):
             elif isinstance(mechanism, keras.layers.Layer):
                 if code not in levels:
                     raise ValueError(
-                        f"A selection is a layer at the end of a level, here {', '.join(levels)}. Elsewhere it stands in the "
-                        f"encoder that you build yourself. Received: {type(mechanism).__name__} for {code!r}."
+                        f"A selection is a layer at the end of a level: {', '.join(levels)}. To select elsewhere, build an "
+                        f"encoder that has the layer. Received: {type(mechanism).__name__} for {code!r}."
                     )
                 selections[code].append(mechanism)
             elif mechanism is not None:

@@ -44,8 +44,8 @@ def fetch(preset):
     pin = _PIN.fullmatch(fragment)
     if fragment and not pin:
         raise ValueError(
-            "What follows `#` in the address of a preset pins its content: `sha256=` and the 64 digits of `metadata_sha256` in "
-            f"its {METADATA}. Received: {fragment!r}."
+            "After `#`, the address of a preset can pin its content: `sha256=` and the 64 digits of `metadata_sha256` in its "
+            f"{METADATA}. Received: {fragment!r}."
         )
     pin = pin and pin[1]
     if address.startswith("hf://"):
@@ -99,7 +99,7 @@ def _download(url, path, largest, digest=None):
         raise ConnectionError(f"{url} is not downloaded: it redirects to {final}. Presets do not leave https.")
     if not length.isdecimal() or int(length) > largest:
         raise ConnectionError(
-            f"{url} is not downloaded: the server gives its size as {length or 'unknown'}, where at most {largest:,} bytes are "
+            f"{url} is not downloaded: the server states its size as {length or 'unknown'}, but at most {largest:,} bytes are "
             f"accepted. {METADATA} may have {LARGEST_METADATA:,} bytes, and a whole preset {LARGEST:,}."
         )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -119,7 +119,7 @@ def test_several_codes_are_saved_and_restored(tmp_path):
 def test_a_code_of_no_such_name_is_refused():
     with pytest.raises(ValueError, match=r"the layers are .*hidden"):
         deep({"hiden": ActivityKL(0.1)})
-    with pytest.raises(ValueError, match="stands in the encoder"):
+    with pytest.raises(ValueError, match="To select elsewhere, build an encoder"):
         deep({"hidden": KSparse(2)})
 
 

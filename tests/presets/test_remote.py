@@ -55,7 +55,7 @@ def test_a_pin_accepts_one_preset_alone(published, serve, cache):
         ValueError, match=f"not the one that the address pins. Expected metadata_sha256: {'0' * 64}. Found: {digest}"
     ):
         presets.find(f"{address}#sha256={'0' * 64}")
-    with pytest.raises(ValueError, match="pins its content"):
+    with pytest.raises(ValueError, match="pin its content"):
         presets.find(f"{address}#sha256=12")
     assert len(list(cache.iterdir())) == 1
 
@@ -112,7 +112,7 @@ def test_what_arrives_damaged_is_refused_and_not_kept(published, serve, cache, n
 def test_too_much_is_not_fetched(published, serve, cache, monkeypatch):
     monkeypatch.setattr(_remote, "LARGEST", 3000)
     server = serve(published)
-    with pytest.raises(ConnectionError, match=r"gives its size as \d+, where at most [\d,]+ bytes are accepted"):
+    with pytest.raises(ConnectionError, match=r"states its size as \d+, but at most [\d,]+ bytes are accepted"):
         presets.find(f"{server.url}/preset")
     assert server.log.count("/preset/model.weights.h5") == 1  # asked for its size, not downloaded
 
