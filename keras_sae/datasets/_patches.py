@@ -5,6 +5,7 @@
 https://www.flickr.com/photos/danielbuechele/6061409035 and https://www.flickr.com/photos/vultilion/6056698931.
 """
 
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -141,7 +142,7 @@ def patches(count, size=SIZE, seed=0, whitened=True, color=False, split="train")
     drawn = _draw(count, size, seed, False, True, split)
     if not whitened:
         return drawn
-    mean, matrix = zca(_draw(COUNTS["train"], size, 0, False, True, "train"))
+    mean, matrix = _color_whitening(size)
     return ((drawn.reshape(count, -1) - mean) @ matrix).reshape(drawn.shape)
 
 
@@ -155,6 +156,11 @@ def read(name, split):
     chosen = [patches(COUNTS[part], split=part, **DATA_SETS[name])[rows] for part, rows in parts(split, COUNTS)]
     images = np.concatenate(chosen)
     return {"image": images, "label": np.zeros(len(images), "int64")}
+
+
+@functools.cache
+def _color_whitening(size):
+    return zca(_draw(COUNTS["train"], size, 0, False, True, "train"))
 
 
 def _draw(count, size, seed, whitened, color, split):

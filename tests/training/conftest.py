@@ -59,3 +59,16 @@ def _trained(recipe_file, tmp_path_factory):
 def trained(_trained, tmp_path):
     """The directory of a run of one epoch of the recipe in `recipe_file`: a copy for each test."""
     return Path(shutil.copytree(_trained, tmp_path / "trained"))
+
+
+@pytest.fixture(scope="session")
+def _published(_trained, tmp_path_factory):
+    from keras_sae.training import publish
+
+    return publish(shutil.copytree(_trained, tmp_path_factory.mktemp("published") / "run"))
+
+
+@pytest.fixture
+def published(_published, tmp_path):
+    """The preset that was made of that run: a copy for each test."""
+    return Path(shutil.copytree(_published, tmp_path / "small_dense_ksparse"))

@@ -25,13 +25,12 @@ from keras_sae.training._card import render
 from keras_sae.training._recipe import from_data
 
 
-def test_an_unfinished_run_is_not_published(recipe_file, tmp_path):
-    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
-    record = json.loads((tmp_path / "run" / "run.json").read_text())
+def test_an_unfinished_run_is_not_published(trained):
+    record = json.loads((trained / "run.json").read_text())
     record["recipe"]["epochs"] = 4
-    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    (trained / "run.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="1 of 4 epochs"):
-        publish(tmp_path / "run")
+        publish(trained)
 
 
 def test_published_presets_load_render_and_measure_as_recorded(recipe_file, tmp_path):
@@ -55,13 +54,11 @@ def test_published_presets_load_render_and_measure_as_recorded(recipe_file, tmp_
         evaluate_preset(directory, suites=["denoise"])
 
 
-def test_a_figure_that_is_not_the_cards_is_reported(recipe_file, tmp_path):
-    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
-    directory = publish(tmp_path / "run")
-    metadata = presets.read_metadata(directory)
+def test_a_figure_that_is_not_the_cards_is_reported(published):
+    metadata = presets.read_metadata(published)
     metadata["metrics"]["probe"]["error"] += 5
-    write_metadata(directory, metadata)
-    rows, equal = evaluate_preset(directory)
+    write_metadata(published, metadata)
+    rows, equal = evaluate_preset(published)
     assert not equal
     assert [row[0] for row in rows if not row[-1]] == ["probe.error"]
 
@@ -127,34 +124,30 @@ def ship(monkeypatch):
     return replace
 
 
-def test_a_card_is_updated_without_training(recipe_file, tmp_path, ship):
-    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
-    directory = publish(tmp_path / "run")
-    before = presets.read_metadata(directory)
+def test_a_card_is_updated_without_training(recipe_file, published, ship):
+    before = presets.read_metadata(published)
     ship(load_recipe(recipe_file, ["epochs=1", "notes=Beware.", "denoise={amount=0.4}"]))
-    assert suites_of(directory, as_now=True) == ["probe", "denoise", "features"]
-    assert update_preset(directory, suites=["denoise"]) == directory
-    metadata = presets.read_metadata(directory)
+    assert suites_of(published, as_now=True) == ["probe", "denoise", "features"]
+    assert update_preset(published, suites=["denoise"]) == published
+    metadata = presets.read_metadata(published)
     ship(load_recipe(recipe_file, ["epochs=2"]))
     with pytest.raises(ValueError, match=r"epochs differ.*Train it again"):
-        update_preset(directory)
+        update_preset(published)
     assert metadata["metrics"]["probe"] == before["metrics"]["probe"]
     assert metadata["metrics"]["denoise"]["psnr"] > 0
     assert metadata["files"]["model.weights.h5"] == before["files"]["model.weights.h5"]
     assert (metadata["seconds"], metadata["recipe"]["notes"]) == (before["seconds"], "Beware.")
-    assert (directory / "README.md").read_text() == render(metadata)
+    assert (published / "README.md").read_text() == render(metadata)
 
 
-def test_texts_alone_are_updated_without_data_and_without_measuring(recipe_file, tmp_path, ship, monkeypatch):
-    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
-    directory = publish(tmp_path / "run")
-    before = presets.read_metadata(directory)
+def test_texts_alone_are_updated_without_data_and_without_measuring(recipe_file, published, ship, monkeypatch):
+    before = presets.read_metadata(published)
     ship(load_recipe(recipe_file, ["epochs=1", "title=Another title", "notes=Beware.", "denoise={amount=0.4}"]))
     for reading in ("read_data", "measure"):
         monkeypatch.delattr(f"keras_sae.training._publish.{reading}")
-    assert update_preset(directory, suites=()) == directory
-    after = presets.read_metadata(directory)
-    text = (directory / "README.md").read_text()
+    assert update_preset(published, suites=()) == published
+    after = presets.read_metadata(published)
+    text = (published / "README.md").read_text()
     assert text == render(after)
     assert "Another title." in text
     assert "## Limits\n\nBeware." in text
@@ -165,15 +158,13 @@ def test_texts_alone_are_updated_without_data_and_without_measuring(recipe_file,
         assert (after["files"][name] == before["files"][name]) == (name != "README.md")
 
 
-def test_a_damaged_preset_is_not_given_new_texts(recipe_file, tmp_path):
-    train(load_recipe(recipe_file, ["epochs=1"]), tmp_path / "run", verbose=0)
-    directory = publish(tmp_path / "run")
-    weights = directory / "model.weights.h5"
+def test_a_damaged_preset_is_not_given_new_texts(published):
+    weights = published / "model.weights.h5"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    before = (directory / "metadata.json").read_bytes()
+    before = (published / "metadata.json").read_bytes()
     with pytest.raises(ValueError, match="damaged"):
-        update_preset(directory, suites=())
-    assert (directory / "metadata.json").read_bytes() == before
+        update_preset(published, suites=())
+    assert (published / "metadata.json").read_bytes() == before
 
 
 def test_a_recipe_without_a_probe_runs_none(recipe_file):
