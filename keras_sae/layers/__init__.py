@@ -1,5 +1,5 @@
 """Layers that Keras lacks: selections, which zero entries of a code; decoders with tied weights; noise for denoising; sparse
-coding in a dictionary."""
+coding with a dictionary."""
 
 from keras_sae.layers._batch_k_sparse import BatchKSparse
 from keras_sae.layers._fista import FISTA

@@ -10,23 +10,23 @@ class FISTA(SparseInference):
 
         code = argmin over a of  mean over D entries of (inputs - kernel @ a)^2 + penalty(a)
 
-    from zero, in a fixed number of steps, each of which is, with `L` the Lipschitz constant of the slope,
+    It starts from zero and takes a fixed number of steps. With `L` the Lipschitz constant of the slope, a step is
 
         a[t + 1] = shrink(p[t] - slope(p[t]) / L)       p[t + 1] = a[t + 1] + momentum * (a[t + 1] - a[t])
 
-    where `shrink` is the soft threshold of an L1 penalty, which makes exact zeros, and nothing for a smooth penalty, whose
-    slope is counted in `slope`. The momentum of a sample starts anew when it leads uphill. `L` is a bound from above, made
-    from the dictionary in every call, so that no dictionary makes the steps diverge.
+    For an L1 penalty, `shrink` is its soft threshold, which makes exact zeros. For a smooth penalty, `shrink` does nothing and
+    `slope` includes the penalty. The momentum of a sample restarts when it leads uphill. Every call computes an upper bound
+    of `L` from the dictionary, so the steps converge for every dictionary.
 
-    No gradient flows through the code, neither to the input nor to the dictionary: a dictionary is learned by decoding
-    with it, alternating with the inference (`keras_sae.models.SparseCodingAutoencoder`).
+    No gradient flows through the code, neither to the input nor to the dictionary. The dictionary is learned through the
+    decoder, alternating with the inference (`keras_sae.models.SparseCodingAutoencoder`).
 
     Args:
         units: Integer, at least 1. Width of the code.
         penalty: `keras.regularizers.L1(weight)` or `keras_sae.regularizers.ActivityLog(weight)`. For a published
             `1/2 |x - kernel @ a|^2 + λ S(a)` the weight is `2 λ / D`.
         steps: Integer, at least 1.
-        kernel_initializer: Initializer of the dictionary, whose atoms are then scaled to norm 1.
+        kernel_initializer: Initializer of the dictionary. Its atoms are then scaled to norm 1.
 
     Input shape:
         `(batch, ..., D)`.
@@ -49,8 +49,8 @@ class FISTA(SparseInference):
         super().__init__(units, penalty, steps, kernel_initializer, **kwargs)
         if not (self.shrinks or hasattr(self.penalty, "slope")):
             raise ValueError(
-                "`penalty` is what an entry of the code costs: |a|, which is keras.regularizers.L1(weight), or log(1 + a^2), "
-                f"which is keras_sae.regularizers.ActivityLog(weight). Received: penalty={penalty!r}."
+                "`penalty` is the cost of an entry of the code: |a|, given by keras.regularizers.L1(weight), or log(1 + a^2), "
+                f"given by keras_sae.regularizers.ActivityLog(weight). Received: penalty={penalty!r}."
             )
 
     def call(self, inputs):

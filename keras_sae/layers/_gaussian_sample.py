@@ -6,14 +6,14 @@ from keras_sae.distributed import SeedGenerator
 
 @keras.saving.register_keras_serializable(package="keras_sae")
 class GaussianSample(keras.layers.Layer):
-    """Draws each entry of a code from its own Gaussian in training, and gives the mean at inference.
+    """Draws each entry of a code from its own Gaussian in training, and returns the mean at inference.
 
-    The input holds the means and the logarithms of the variances, one after the other along the last axis:
+    The last axis of the input holds the means, then the logarithms of the variances:
 
-        code = mean + exp(log_variance / 2) * noise        noise ~ N(0, 1), drawn anew each time
+        code = mean + exp(log_variance / 2) * noise        noise ~ N(0, 1), a new draw in each call
 
-    Written so, the reparameterisation, the code is a differentiable function of both, and gradients flow through the draw.
-    The deviation is taken in float32 whatever the compute dtype.
+    With this reparameterisation gradients flow through the draw to means and variances. The deviation is computed in float32,
+    whatever the compute dtype.
 
     Args:
         seed: Integer or None. Seed of the draws.
@@ -47,7 +47,7 @@ class GaussianSample(keras.layers.Layer):
         if input_shape[-1] is None or input_shape[-1] % 2:
             raise ValueError(
                 "The last axis holds a mean and a log variance for each unit of the code, so its size must be known and even. "
-                f"Received: input_shape={tuple(input_shape)}. Make it by a layer of twice the units of the code."
+                f"Received: input_shape={tuple(input_shape)}. Use a layer with twice the units of the code before."
             )
         self.built = True
 

@@ -10,22 +10,22 @@ class LISTA(SparseInference):
 
         code[1] = shrink(inputs @ filters)        code[t + 1] = shrink(inputs @ filters + code[t] @ inhibition)
 
-    with `shrink` the soft threshold by `thresholds`, which makes exact zeros. All three are learned and shared by the steps.
-    They start where the layer is as many steps of plain descent (ISTA) on
+    where `shrink` is the soft threshold by `thresholds`, which makes exact zeros. `filters`, `inhibition` and `thresholds`
+    are learned, and shared by the steps. At first the layer equals as many steps of plain descent (ISTA) on
 
         mean over D entries of (inputs - kernel @ code)^2 + penalty(code)
 
-    that is, with `L` a bound on the largest eigenvalue of `transpose(kernel) @ kernel` and `weight` that of the penalty,
+    With `L` a bound on the largest eigenvalue of `transpose(kernel) @ kernel` and `weight` that of the penalty, this means
 
         filters = kernel / L       inhibition = identity - transpose(kernel) @ kernel / L       thresholds = weight * D / 2 / L
 
-    From then on the dictionary is the decoder's alone, and the layer does not read it.
+    After that the layer no longer reads the dictionary; only the decoder does.
 
     Args:
         units: Integer, at least 1. Width of the code.
         penalty: `keras.regularizers.L1(weight)`. For a published `1/2 |x - kernel @ a|^2 + λ |a|` the weight is `2 λ / D`.
         steps: Integer, at least 1.
-        kernel_initializer: Initializer of the dictionary, whose atoms are then scaled to norm 1.
+        kernel_initializer: Initializer of the dictionary. Its atoms are then scaled to norm 1.
 
     Input shape:
         `(batch, ..., D)`.
@@ -47,8 +47,8 @@ class LISTA(SparseInference):
         super().__init__(units, penalty, steps, kernel_initializer, **kwargs)
         if not self.shrinks:
             raise ValueError(
-                "`penalty` must be keras.regularizers.L1(weight): LISTA learns the steps of a soft threshold, which no other "
-                f"penalty has. Received: penalty={penalty!r}. Use FISTA for keras_sae.regularizers.ActivityLog."
+                "`penalty` must be keras.regularizers.L1(weight): LISTA learns soft thresholds, and only L1 has them. "
+                f"Received: penalty={penalty!r}. Use FISTA for keras_sae.regularizers.ActivityLog."
             )
 
     def build(self, input_shape):

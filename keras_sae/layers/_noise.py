@@ -1,21 +1,16 @@
-import numbers
-
 import keras
 from keras import ops
 
+from keras_sae._checks import check_number
 from keras_sae.distributed import SeedGenerator
 
 
 class _Noise(keras.layers.Layer):
-    """Corrupts a share of the entries of its input in training, each apart from the others."""
+    """Corrupts a share of the entries of its input in training, each independently of the others."""
 
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if isinstance(rate, bool) or not (isinstance(rate, numbers.Real) and 0 <= rate <= 1):
-            raise ValueError(
-                f"`rate` is the share of entries that are corrupted and must lie in [0, 1]. Received: rate={rate!r}."
-            )
-        self.rate = float(rate)
+        self.rate = check_number("rate", rate, "is the share of entries that are corrupted", at_least=0, at_most=1)
         self.seed = seed
         self.seed_generator = SeedGenerator(seed)
         self.supports_masking = True
@@ -42,11 +37,11 @@ class _Noise(keras.layers.Layer):
 class MaskingNoise(_Noise):
     """Sets a share of the entries of its input to zero in training.
 
-    The corruption of the denoising autoencoder. Unlike `keras.layers.Dropout` it leaves the other entries as they are,
-    where dropout scales them by `1 / (1 - rate)`: a pixel that is seen is seen as it is.
+    This is the corruption of the denoising autoencoder. It leaves the other entries unchanged, unlike `keras.layers.Dropout`,
+    which scales them by `1 / (1 - rate)`.
 
     Args:
-        rate: Float in [0, 1], the probability with which an entry becomes zero.
+        rate: Float in [0, 1]. The probability that an entry becomes zero.
         seed: Integer or None. Seed of the draws.
 
     Input shape:
@@ -74,11 +69,11 @@ class MaskingNoise(_Noise):
 
 @keras.saving.register_keras_serializable(package="keras_sae")
 class SaltAndPepperNoise(_Noise):
-    """Sets a share of the entries of its input to the lowest or the highest value in training, either as likely.
+    """Sets a share of the entries of its input to the lowest or the highest value in training, with equal probability.
 
     Args:
-        rate: Float in [0, 1], the probability with which an entry is set.
-        low, high: Floats, the values: those of black and white for images.
+        rate: Float in [0, 1]. The probability that an entry is set.
+        low, high: Floats, the two values: black and white for images.
         seed: Integer or None. Seed of the draws.
 
     Input shape:
@@ -100,10 +95,8 @@ class SaltAndPepperNoise(_Noise):
 
     def __init__(self, rate, low=0.0, high=1.0, seed=None, **kwargs):
         super().__init__(rate, seed=seed, **kwargs)
-        if not (isinstance(low, numbers.Real) and isinstance(high, numbers.Real) and low < high):
-            raise ValueError(f"`low` and `high` are numbers, the first the smaller. Received: low={low!r}, high={high!r}.")
-        self.low = float(low)
-        self.high = float(high)
+        self.low = check_number("low", low, "is the value of pepper")
+        self.high = check_number("high", high, "is the value of salt, larger than `low`,", above=self.low)
 
     def corrupt(self, inputs, draws):
         low, high = (ops.cast(value, inputs.dtype) for value in (self.low, self.high))

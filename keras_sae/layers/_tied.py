@@ -8,10 +8,10 @@ _encoding_layers = contextvars.ContextVar("encoding_layers", default=())
 
 @contextlib.contextmanager
 def tying_to(layers):
-    """While a decoder is made from its config, ties its layers to those of `layers` that have the recorded names.
+    """While a decoder is made from its config, ties it to these layers by name.
 
-    A config describes `tied_to` by value, so that a decoder can be made from its config alone; whoever makes the encoder
-    too must say that its layers are the ones meant.
+    A config describes `tied_to` by value, so a decoder can be made from its config alone. Whoever makes the encoder too says
+    here that its layers are meant.
     """
     token = _encoding_layers.set(tuple(layers))
     try:
@@ -21,7 +21,7 @@ def tying_to(layers):
 
 
 class TiedLayer(keras.layers.Layer):
-    """What decoders with a tied kernel share: the layer that they read, an activation, a bias, and how they are saved."""
+    """Base class of decoders that read the kernel of an encoding layer, `tied_to`."""
 
     def __init__(self, tied_to, activation=None, use_bias=True, bias_initializer="zeros", **kwargs):
         super().__init__(**kwargs)
@@ -45,7 +45,7 @@ class TiedLayer(keras.layers.Layer):
 
 
 def _encoding_layer(config):
-    """The layer that `config`, a serialized encoding layer, stands for: that of `tying_to` by its name, or else a new one."""
+    """The layer that a serialized encoding layer stands for: the one of this name in `tying_to`, or else a new one."""
     name = config["config"]["name"]
     known = [layer for layer in _encoding_layers.get() if layer.name == name]
     return known[0] if known else keras.saving.deserialize_keras_object(config)

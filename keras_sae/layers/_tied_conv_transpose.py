@@ -13,28 +13,28 @@ class TiedConvTranspose(TiedLayer):
         outputs = activation(transpose(convolution)(inputs) + bias)
         sum(convolution(x) * inputs) == sum(x * transpose(convolution)(inputs))        for every x of the size of outputs
 
-    where `convolution` is the linear part of `tied_to`. The transpose is exact whatever the strides, padding, dilation,
-    groups and `output_size`; a position that no window reads is decoded to `activation(bias)`.
+    where `convolution` is the linear part of `tied_to`. The transpose is exact for all strides, padding, dilation, groups and
+    `output_size`. A position that no window reads is decoded to `activation(bias)`.
 
-    One kernel serves both directions: its gradient is the sum of the two, and only the bias, one number per channel of the
-    encoder's input, is new. On a CPU, TensorFlow transposes dilated convolutions by oneDNN alone, in float32.
+    One kernel serves both directions. Its gradient is the sum of the two, and only the bias, one number per channel of the
+    encoder's input, is new. On a CPU, TensorFlow transposes dilated convolutions only with oneDNN, in float32.
 
     Args:
         tied_to: A built `keras.layers.Conv1D`, `Conv2D` or `Conv3D`.
-        output_size: Positive integer, or a tuple of one per spatial axis: the size of the encoder's input. Needed where it
-            is not the default, since inputs of several sizes give codes of one size. Defaults to `size * stride`, the
-            largest, for `"same"` and `"causal"` padding; and for `"valid"` to the smallest, which the windows just cover:
-            `(size - 1) * stride + (kernel_size - 1) * dilation_rate + 1`.
-        activation: Activation name or function. Defaults to none.
+        output_size: Positive integer, or a tuple of one per spatial axis. The size of the encoder's input. Inputs of several
+            sizes give codes of the same size, so give it where it is not the default. The default is the largest size,
+            `size * stride`, for `"same"` and `"causal"` padding. For `"valid"` it is the smallest, which the windows just
+            cover: `(size - 1) * stride + (kernel_size - 1) * dilation_rate + 1`.
+        activation: Activation name or function, none by default.
         use_bias: Whether to add a bias.
         bias_initializer: Initializer of the bias.
 
     Input shape:
-        `(batch, *size, filters)`, the code that `tied_to` makes, or `(batch, filters, *size)` where it is channels-first.
-        Sizes may be unknown.
+        `(batch, *size, filters)`, the output of `tied_to`, or `(batch, filters, *size)` where it is channels-first. Sizes may
+        be unknown.
 
     Output shape:
-        `(batch, *output_size, channels)`, what `tied_to` reads, or `(batch, channels, *output_size)`.
+        `(batch, *output_size, channels)`, the input of `tied_to`, or `(batch, channels, *output_size)`.
 
     Example:
 
@@ -51,7 +51,7 @@ class TiedConvTranspose(TiedLayer):
         super().__init__(tied_to, activation, use_bias, bias_initializer, **kwargs)
         if not isinstance(tied_to, (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)):
             raise TypeError(
-                "`tied_to` is the encoding convolution whose kernel is read: a keras.layers.Conv1D, Conv2D or Conv3D. "
+                "`tied_to` must be the encoding convolution whose kernel is shared: a keras.layers.Conv1D, Conv2D or Conv3D. "
                 f"Received: tied_to={tied_to!r} of type {type(tied_to).__name__}. For a Dense, use a TiedDense."
             )
         self.output_size = _per_axis(output_size, tied_to.rank)
@@ -60,14 +60,14 @@ class TiedConvTranspose(TiedLayer):
         encode = self.tied_to
         if not encode.built:
             raise ValueError(
-                "`tied_to` must be built before a TiedConvTranspose can read its kernel. "
+                "`tied_to` must be built, because a TiedConvTranspose reads its kernel. "
                 f"Received: tied_to={encode.name!r} of type {type(encode).__name__}, built=False. "
                 "Call the encoding layer, or its `build`, first."
             )
         channel_axis, spatial_axes = self._axes()
         if len(input_shape) != encode.rank + 2 or input_shape[channel_axis] != encode.filters:
             raise ValueError(
-                "A TiedConvTranspose reads codes as its encoding layer makes them. "
+                "A TiedConvTranspose reads codes of the shape that its encoding layer gives. "
                 f"Received: input_shape={tuple(input_shape)}, and {encode.name!r} is a {type(encode).__name__} of "
                 f"{encode.filters} filters, which are axis {channel_axis} of {encode.rank + 2}."
             )
@@ -79,17 +79,17 @@ class TiedConvTranspose(TiedLayer):
             expected.update(zip(spatial_axes, code_size, strict=True))
             if any(expected[axis] < 1 or input_shape[axis] not in (None, expected[axis]) for axis in spatial_axes):
                 raise ValueError(
-                    "`output_size` is the size of the encoder's input, and its code must be of the size that arrives. "
-                    f"Received: output_size={self.output_size}, of which {encode.name!r} makes a code of size {code_size}, "
-                    f"and input_shape={tuple(input_shape)}. Give the size of what was encoded."
+                    "`output_size` is the size of the encoder's input, and must give a code of the size that is decoded. "
+                    f"Received: output_size={self.output_size}, which {encode.name!r} encodes to size {code_size}, "
+                    f"and input_shape={tuple(input_shape)}. Give the size of the input that was encoded."
                 )
-        # A later call with codes of another size would be decoded to a size that nobody asked for.
+        # Codes of another size in a later call would be decoded to a wrong size.
         self.input_spec = keras.layers.InputSpec(ndim=encode.rank + 2, axes=expected)
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self._channels(),), initializer=self.bias_initializer)
 
     def call(self, inputs):
-        # TensorFlow on a CPU has the transpose for channels-last alone.
+        # On a CPU, TensorFlow has the transpose for channels-last only.
         channels_first = self.tied_to.data_format == "channels_first"
         outputs = self._transpose(ops.moveaxis(inputs, 1, -1) if channels_first else inputs)
         if self.use_bias:
@@ -101,7 +101,7 @@ class TiedConvTranspose(TiedLayer):
         groups = zip(ops.split(codes, encode.groups, -1), ops.split(encode.kernel, encode.groups, -1), strict=True)
         options = {"strides": encode.strides, "dilation_rate": encode.dilation_rate, "data_format": "channels_last"}
         outputs = ops.concatenate([ops.conv_transpose(*group, padding="valid", **options) for group in groups], axis=-1)
-        # So far every window is whole. Crop the padding that the encoder added, and append what it left unread.
+        # So far every window is whole. Crop the padding that the encoder added, and append positions that it did not read.
         crops, pads = [slice(None)], [(0, 0)]
         for span, stride, tail in self._windows():
             left = {"valid": 0, "same": max(span - tail, 0) // 2, "causal": span - 1}[encode.padding]
@@ -134,9 +134,9 @@ class TiedConvTranspose(TiedLayer):
         return self.tied_to.kernel.shape[-2] * self.tied_to.groups
 
     def _windows(self):
-        """Along each spatial axis: `(span, stride, tail)`.
+        """`(span, stride, tail)` along each spatial axis.
 
-        A window covers `span` positions, and `(size - 1) * stride + tail` positions are decoded from a code of `size`.
+        A window covers `span` positions. A code of `size` is decoded to `(size - 1) * stride + tail` positions.
         """
         encode = self.tied_to
         sizes = self.output_size or (None,) * encode.rank
@@ -157,7 +157,7 @@ def _per_axis(output_size, rank):
         or not all(isinstance(size, numbers.Integral) and size > 0 for size in sizes)
     ):
         raise ValueError(
-            "`output_size` is the size of the encoder's input: a positive integer, or one for each of its spatial axes. "
+            "`output_size` is the size of the encoder's input: a positive integer, or one for each spatial axis. "
             f"Received: output_size={output_size!r}. Give an integer or a tuple of {rank}."
         )
     return tuple(map(int, sizes))

@@ -10,20 +10,20 @@ class TiedDense(TiedLayer):
 
         outputs = activation(inputs @ transpose(tied_to.kernel) + bias)
 
-    One kernel serves both directions: its gradient is the sum of the two, and only the bias is new. Tying keeps an L1
-    penalty honest, since a code cannot shrink while the decoder grows.
+    One kernel serves both directions. Its gradient is the sum of the two, and only the bias is new. Tying keeps an L1 penalty
+    effective, because the code cannot shrink while the decoder grows.
 
     Args:
         tied_to: A built `keras.layers.Dense`, or any layer with a `kernel` of shape `(inputs, units)`.
-        activation: Activation name or function. Defaults to none.
+        activation: Activation name or function, none by default.
         use_bias: Whether to add a bias.
         bias_initializer: Initializer of the bias.
 
     Input shape:
-        `(..., units)`, the width of the code that `tied_to` makes.
+        `(..., units)`, codes as wide as the output of `tied_to`.
 
     Output shape:
-        `(..., inputs)`, the width that `tied_to` reads.
+        `(..., inputs)`, as wide as the input of `tied_to`.
 
     Example:
 
@@ -37,14 +37,14 @@ class TiedDense(TiedLayer):
         super().__init__(tied_to, activation, use_bias, bias_initializer, **kwargs)
         if not isinstance(tied_to, keras.layers.Layer):
             raise TypeError(
-                "`tied_to` is the encoding layer whose kernel is read, such as a keras.layers.Dense. "
+                "`tied_to` must be the encoding layer whose kernel is shared, such as a keras.layers.Dense. "
                 f"Received: tied_to={tied_to!r} of type {type(tied_to).__name__}."
             )
 
     def build(self, input_shape):
         if not self.tied_to.built or getattr(self.tied_to, "kernel", None) is None or self.tied_to.kernel.ndim != 2:
             raise ValueError(
-                "`tied_to` must be built and own a `kernel` of shape (inputs, units) before a TiedDense can read it. "
+                "`tied_to` must be built and have a `kernel` of shape (inputs, units). "
                 f"Received: tied_to={self.tied_to.name!r} of type {type(self.tied_to).__name__}, "
                 f"built={self.tied_to.built}. Call the encoding layer, or its `build`, first; for a convolution, use a "
                 "TiedConvTranspose."
@@ -52,7 +52,7 @@ class TiedDense(TiedLayer):
         inputs, units = self.tied_to.kernel.shape
         if input_shape[-1] != units:
             raise ValueError(
-                "A TiedDense reads codes as wide as its encoding layer makes them. "
+                "A TiedDense reads codes as wide as the output of its encoding layer. "
                 f"Received: input_shape={tuple(input_shape)}, and {self.tied_to.name!r} has {units} units."
             )
         if self.use_bias:

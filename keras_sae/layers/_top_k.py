@@ -1,22 +1,22 @@
-"""How the entries of a code compete: who is compared with whom, who wins, and what is left of the others."""
+"""Exact top-k of a code: which entries compete, which are the largest, and how to zero the others."""
 
 import math
 
 import keras
 from keras import ops
 
-# Of how many entries `largest_of_many` looks at one. Odd, and so without a common divisor with most widths of a code:
-# a stride that has one would see some units only.
+# `largest_of_many` samples one entry in so many. A stride that shares a divisor with the width of the code would see some
+# units only; an odd one seldom does.
 _STRIDE = 17
 
 
 def rows_across(scores, across):
-    """Lays out a code so that the entries that compete with each other are one row.
+    """Reshapes a code so that each row holds entries that compete with each other.
 
     Args:
-        scores: Float tensor of shape `(batch, ..., units)`, the sizes of the axes along which entries compete known.
-        across: `"units"` (the units of a position compete), `"positions"` (the positions of a unit in a sample do), `"all"`
-            (all entries of a sample do), or `"batch"` (the positions of a unit in the whole batch do).
+        scores: Float tensor of shape `(batch, ..., units)`. The sizes of the axes along which entries compete are known.
+        across: Which entries compete: `"units"` of a position, `"positions"` of a unit in a sample, `"all"` entries of a
+            sample, or in `"batch"` the positions of a unit in the whole batch.
 
     Returns:
         Tensor of shape `(rows, competitors)`, and a function from indices into its rows, `(rows, n)`, to indices into the
@@ -42,16 +42,16 @@ def _column(size):
 
 
 def largest_of_rows(scores, count, limit=None):
-    """Finds the largest entries of each row, as many as asked for whatever the ties.
+    """Finds the `count` largest entries of each row, exactly that many, ties included.
 
     Args:
         scores: Float tensor of shape `(rows, competitors)` without NaN.
-        count: Integer, or a scalar integer tensor of at most `limit`. At most `competitors`.
-        limit: Integer, what `count` can be at most; by default `count` itself, which then is no tensor.
+        count: Integer of at most `competitors`; or a scalar integer tensor of at most `limit`.
+        limit: Integer, the upper bound of `count`. By default `count` itself, which is then an integer.
 
     Returns:
-        The largest entries; their indices into the rows, int32; both of shape `(rows, limit)`; and which of them count, a
-        boolean tensor of that shape, or None for all of them.
+        The largest entries, and their indices into the rows (int32), both of shape `(rows, limit)`. And a boolean tensor of
+        that shape that says which of them are among the `count` largest, or None where all are.
     """
     values, indices = ops.top_k(scores, count if limit is None else limit, sorted=limit is not None)
     indices = ops.cast(indices, "int32")
@@ -61,10 +61,10 @@ def largest_of_rows(scores, count, limit=None):
 
 
 def largest_of_many(scores, count):
-    """Finds the `count` largest entries of a long vector, exactly that many whatever the ties.
+    """Finds the `count` largest entries of a long vector, exactly that many, ties included.
 
-    What makes a top-k slow is an entry that enters the list for a while. So a bound is guessed from a sample of the
-    entries, and those below it are put out of the way. Where the guess was too high, it starts again without one.
+    A top-k is slow when many entries enter its list and are replaced later. So a lower bound of the winners is guessed from a
+    sample, and entries below it are set to minus infinity. Where the guess was too high, the search starts again without it.
 
     Args:
         scores: Float tensor of shape `(entries,)` without NaN.
@@ -75,7 +75,7 @@ def largest_of_many(scores, count):
     """
     lowest = ops.cast(float("-inf"), scores.dtype)
     sample = scores[::_STRIDE]
-    # A quarter more than the share of the sample that is wanted, and a few, so that the guess is seldom too high.
+    # A quarter more than the expected share of the sample, and 8 more, so that the guess is seldom too high.
     guess = _smaller(count * 5 // (4 * _STRIDE) + 8, ops.shape(sample)[0])
     bound = ops.min(ops.top_k(sample, guess, sorted=False)[0])
     values, indices = ops.top_k(ops.where(scores < bound, lowest, scores), count, sorted=False)
@@ -93,12 +93,12 @@ def _without_a_bound(scores, count):
 
 
 def _smaller(one, other):
-    # Python integers stay what they are: XLA wants the width of a top-k to be one.
+    # Python integers stay Python integers: XLA needs one for the width of a top-k.
     return min(one, other) if isinstance(one, int) and isinstance(other, int) else ops.minimum(one, other)
 
 
 def of_this_replica(indices, wins, start, size):
-    """Turns winners among the entries of all replicas into those among the `size` entries of one, which begin at `start`."""
+    """Turns indices into the entries of all replicas into indices into the `size` entries of one, which begin at `start`."""
     indices = ops.cast(indices, "int32") - start
     here = ops.logical_and(indices >= 0, indices < size)
     wins = here if wins is None else ops.logical_and(here, wins)
@@ -106,13 +106,13 @@ def of_this_replica(indices, wins, start, size):
 
 
 def keep(inputs, indices, wins=None, values=None):
-    """Zeroes every entry but those at `indices`; gradients flow through these alone.
+    """Zeroes every entry except those at `indices`. Gradients flow through these only.
 
     Args:
         inputs: Float tensor of any shape.
-        indices: Integer tensor of any shape, indices into the flattened `inputs`, none of which wins twice.
+        indices: Integer tensor of any shape, indices into the flattened `inputs`. None wins twice.
         wins: Boolean tensor of the shape of `indices`: which of them to keep. By default all.
-        values: The entries of `inputs` at `indices`, where they are at hand.
+        values: The entries of `inputs` at `indices`, where the caller has them already.
     """
     shape = ops.shape(inputs)
     indices = ops.reshape(indices, (-1,))
@@ -130,7 +130,7 @@ def keep(inputs, indices, wins=None, values=None):
     if keras.backend.backend() != "tensorflow":
         return spread(entries(inputs))
 
-    # TensorFlow's gradient of `take` goes a longer way than the map itself, which is its own adjoint.
+    # TensorFlow's gradient of `take` is slower than the map itself, which is its own adjoint.
     @ops.custom_gradient
     def select(tensor):
         kept = entries(tensor) if values is None else ops.reshape(values, (-1,))
@@ -140,15 +140,15 @@ def keep(inputs, indices, wins=None, values=None):
 
 
 def has_nan(scores):
-    """Whether there may be a NaN. One pass, which infinities can mislead: that costs time and changes nothing."""
+    """Whether there may be a NaN, in one pass. Infinities of both signs also give True, which costs time only."""
     return ops.isnan(ops.sum(scores))
 
 
 def without_nan(scores):
-    """Makes a NaN the smallest score, which takes no place."""
+    """Replaces every NaN by the smallest score, minus infinity."""
     return ops.where(ops.isnan(scores), ops.cast(float("-inf"), scores.dtype), scores)
 
 
 def with_nan_of(inputs, selected):
-    """Puts every NaN of a code back into what was selected of it, so that it does not hide."""
+    """Puts every NaN of a code back into the selected code."""
     return ops.where(ops.isnan(inputs), inputs, selected)

@@ -1,4 +1,4 @@
-"""What is measured: on a code, which units fire, how strongly, and which never do; on a reconstruction, how close it is."""
+"""Metrics of a code (which units fire, how strongly, which never do) and of a reconstruction (how close it is)."""
 
 from keras_sae.metrics._code import L0, CodeMetric, DeadUnits, HoyerSparsity, MeanRate, Rates
 from keras_sae.metrics._reconstruction import PSNR, ExplainedVariance

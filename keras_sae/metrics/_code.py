@@ -1,51 +1,51 @@
-import math
-import numbers
-
 import keras
 from keras import ops
 
+from keras_sae._checks import check_integer, check_number
 from keras_sae.regularizers import in_statistics_dtype, position_count
 
-# Below float32's smallest normal number some devices flush to zero, and others do not. A quarter of its largest number is
-# the largest whose reciprocal is no smaller, and XLA divides by multiplying with a reciprocal.
+# Below the smallest normal number of float32 some devices flush to zero. XLA divides by multiplying with the reciprocal, and
+# a quarter of the largest number is the largest whose reciprocal is not below it.
 _SMALLEST_NORMAL = 2.0**-126
 _QUARTER = 0.25
 
+_ACTIVE = "is the absolute value above which a unit counts as active"
+
 
 def add_sum(metric, name, shape=()):
-    """Adds a variable of zeros to a metric, in float32 or wider: it holds a sum, which replicas add up."""
+    """Adds a variable for a sum to a metric, in float32 or wider. Replicas add their sums up."""
     dtype = "float64" if metric.dtype == "float64" else "float32"
     return metric.add_variable(shape=shape, initializer="zeros", dtype=dtype, name=name)
 
 
 def add_to(variable, value):
-    """Adds a tensor to the variable, in the variable's type."""
+    """Adds a tensor to the variable, in the dtype of the variable."""
     variable.assign_add(ops.cast(value, variable.dtype))
 
 
 class CodeMetric(keras.metrics.Metric):
-    """What every metric of a code shares: `update_state` takes a code of shape `(batch, ..., units)`, and nothing else.
+    """Base class of metrics of a code. `update_state` takes a code of shape `(batch, ..., units)` and nothing else.
 
-    A subclass says what it adds up (`tally`) and what follows from the sums (`result`). State is made of sums over
-    positions alone: they depend on no split into batches, and the replicas of a `tf.distribute` strategy add theirs up.
-    They are kept in float32, in float64 with `dtype="float64"`, and never in less.
+    A subclass defines the sums (`tally`) and the result from them (`result`). The state holds only sums over positions: they
+    do not depend on the split into batches, and the replicas of a `tf.distribute` strategy add theirs up. Sums are kept in
+    float32, or in float64 with `dtype="float64"`.
 
-    Variables of one entry a unit are made by `build`. A model that knows the width of its code calls it; where nobody
-    did, the first `update_state` does, which must then run eagerly.
+    Variables with an entry for each unit are made by `build`. Models call it, because they know the width of the code.
+    Otherwise the first `update_state` calls it, and must then run eagerly.
     """
 
     def __init__(self, name=None, dtype=None):
         super().__init__(name=name, dtype=dtype)
 
     def build(self, units):
-        """Makes the variables that have an entry for each unit. There are none by default. Building again does nothing.
+        """Makes the variables with an entry for each unit, by default none. Building again does nothing.
 
         Args:
-            units: Integer, the width of the code: the size of its last axis.
+            units: Integer, the width of the code, the size of its last axis.
         """
 
     def tally(self, code):
-        """Adds up what the code, a tensor of shape `(batch, ..., units)` in the statistics' type, has to say."""
+        """Adds the sums over a code to the state. It has the shape `(batch, ..., units)` and is float32 or float64."""
         raise NotImplementedError
 
     def update_state(self, code):
@@ -60,7 +60,7 @@ class CodeMetric(keras.metrics.Metric):
 
 
 class _PerUnitMetric(CodeMetric):
-    """A metric of one entry a unit, whose variables wait until the width of the code is known.
+    """A metric with an entry for each unit. Its variables are made when the width of the code is known.
 
     Args:
         units: Integer, at least 1, or None where the width is not known yet.
@@ -68,24 +68,20 @@ class _PerUnitMetric(CodeMetric):
 
     def __init__(self, units=None, name=None, dtype=None):
         super().__init__(name=name, dtype=dtype)
-        self.units = units  # as given, so that a config which leaves the width open still does
+        self.units = units  # as given, so that the config leaves the width open where the user did
         self._width = None
         if units is not None:
             self.build(units)
 
     def build(self, units):
-        if isinstance(units, bool) or not hasattr(units, "__index__") or units < 1:
-            raise ValueError(
-                "`units` is the width of the code, the size of its last axis, and must be an integer of at least 1. "
-                f"Received: units={units!r}."
-            )
+        units = check_integer("units", units, "is the width of the code, the size of its last axis,")
         if self._width is None:
-            self._width = int(units)
-            self.make_variables(self._width)
+            self._width = units
+            self.make_variables(units)
         elif units != self._width:
             raise ValueError(
-                f"The metric {self.name!r} counts for each of {self._width} units, the width of the code it was made for "
-                f"or saw first. Received: units={int(units)}. Make another metric for a code of another width."
+                f"The metric {self.name!r} counts for each of {self._width} units, the width of its first code. "
+                f"Received: units={units}. Make another metric for a code of another width."
             )
 
     def make_variables(self, units):
@@ -98,12 +94,12 @@ class _PerUnitMetric(CodeMetric):
 
 @keras.saving.register_keras_serializable(package="keras_sae")
 class L0(CodeMetric):
-    """Mean number of active units at a position: of entries above `threshold` in absolute value.
+    """Mean number of active units of a position: entries above `threshold` in absolute value.
 
     An entry of NaN makes the result NaN.
 
     Args:
-        threshold: Float, at least 0. At 0, entries other than zero are counted.
+        threshold: Float, at least 0. With 0, all entries other than zero count.
 
     Example:
 
@@ -115,7 +111,7 @@ class L0(CodeMetric):
 
     def __init__(self, threshold=0.0, name="l0", dtype=None):
         super().__init__(name=name, dtype=dtype)
-        self.threshold = _checked_threshold(threshold)
+        self.threshold = check_number("threshold", threshold, _ACTIVE, at_least=0)
         self.active = add_sum(self, "active")
         self.positions = add_sum(self, "positions")
 
@@ -160,11 +156,11 @@ class MeanRate(CodeMetric):
 class Rates(_PerUnitMetric):
     """The rate of every unit, its mean activation over positions: a vector of shape `(units,)`.
 
-    Being a vector, it is one in the logs too: `fit` appends an array of shape `(units,)` to `history` after each epoch,
-    and a progress bar shows the mean of it. Use `MeanRate` where a number is wanted, as by a callback that monitors one.
+    It is a vector in the logs too: `fit` appends an array of shape `(units,)` to `history` after each epoch, and a progress
+    bar shows its mean. Use `MeanRate` where a number is needed, such as in a callback that monitors a metric.
 
     Args:
-        units: Integer, at least 1: the width of the code. By default, that of the first code. Until one is seen the
+        units: Integer, at least 1. The width of the code, by default that of the first code. Before the first code the
             result is an empty vector.
 
     Example:
@@ -195,13 +191,13 @@ class Rates(_PerUnitMetric):
 class DeadUnits(_PerUnitMetric):
     """Number of units that fired at no position since the last reset.
 
-    A unit fires where its entry is above `threshold` in absolute value; NaN is no firing. Sigmoid units are never exactly
-    zero: for them, give the value below which a unit counts as silent. For codes in (-1, 1), where -1 means inactive,
-    this metric has no meaning.
+    A unit fires where its entry is above `threshold` in absolute value; a NaN does not count. Sigmoid units are never exactly
+    zero: choose a value below which a unit counts as silent. The metric has no meaning for codes in (-1, 1), where -1 means
+    inactive.
 
     Args:
-        units: Integer, at least 1: the width of the code. By default, that of the first code. Until one is seen there
-            are no units, and the result is 0; with `units` given it is `units`.
+        units: Integer, at least 1. The width of the code, by default that of the first code. Before the first code the
+            result is `units`, or 0 where it is not given.
         threshold: Float, at least 0.
 
     Example:
@@ -214,14 +210,14 @@ class DeadUnits(_PerUnitMetric):
 
     def __init__(self, units=None, threshold=0.0, name="dead_units", dtype=None):
         super().__init__(units, name=name, dtype=dtype)
-        self.threshold = _checked_threshold(threshold)
+        self.threshold = check_number("threshold", threshold, _ACTIVE, at_least=0)
 
     def make_variables(self, units):
         self.fired = add_sum(self, "fired", (units,))
 
     def tally(self, code):
         fired = ops.cast(ops.abs(code) > self.threshold, code.dtype)
-        # A sum rather than a maximum, because replicas add up what they saw.
+        # A sum rather than a maximum, because replicas add up their states.
         add_to(self.fired, ops.sum(fired, axis=tuple(range(len(fired.shape) - 1))))
 
     def result(self):
@@ -235,17 +231,17 @@ class DeadUnits(_PerUnitMetric):
 
 @keras.saving.register_keras_serializable(package="keras_sae")
 class HoyerSparsity(CodeMetric):
-    """Hoyer's sparseness of a code, averaged over positions: how few units carry the magnitude, whatever its scale.
+    """Hoyer's sparseness of a code, averaged over positions. It measures how few units carry the magnitude, at any scale.
 
     With `n` units, at a position `i`:
 
         sparseness[i] = (sqrt(n) - l1[i] / l2[i]) / (sqrt(n) - 1)
 
-    0 where all units are equal in magnitude, 1 where a single one is active. Unlike `L0` it needs no threshold, so it
-    compares codes that are exactly zero with codes that are only small.
+    0 where all units have equal magnitude, 1 where a single unit is active. Unlike `L0` it needs no threshold, so it can
+    compare codes with exact zeros and codes with small values.
 
-    A position where nothing fires has no sparseness, and is left out of the mean; the result is 0 where there is no other.
-    An entry counts as zero below 2^-124 (5e-38) in absolute value, where float32 ends. An entry of NaN makes the result
+    A position where nothing fires has no sparseness and is left out of the mean; without any other position the result is 0.
+    Entries below 2^-124 (5e-38) in absolute value count as zero, because float32 ends there. An entry of NaN makes the result
     NaN. Codes need at least two units.
 
     Example:
@@ -268,8 +264,7 @@ class HoyerSparsity(CodeMetric):
     def build(self, units):
         if units == 1:
             raise ValueError(
-                "Hoyer's sparseness compares the units of a position with each other, and needs at least two. "
-                f"Received: units={units}."
+                f"Hoyer's sparseness compares the units of a position, and needs at least two. Received: units={units}."
             )
 
     def tally(self, code):
@@ -277,8 +272,7 @@ class HoyerSparsity(CodeMetric):
         size = _QUARTER * ops.abs(code)
         size = ops.where(size < _SMALLEST_NORMAL, ops.zeros_like(size), size)
         fires = ops.any(ops.not_equal(size, 0), axis=-1, keepdims=True)  # true of NaN
-        # Scaled by the largest entry, so that no square over- or underflows. Keras takes no maximum of an empty batch
-        # unless told what that is.
+        # Scaled by the largest entry, so that no square over- or underflows. `initial` is the maximum of an empty batch.
         largest = ops.max(size, axis=-1, keepdims=True, initial=0.0)
         size = size / ops.where(fires, largest, ops.ones_like(largest))
         fires = ops.cast(fires[..., 0], code.dtype)
@@ -289,12 +283,3 @@ class HoyerSparsity(CodeMetric):
 
     def result(self):
         return ops.divide_no_nan(self.total, self.positions)
-
-
-def _checked_threshold(threshold):
-    if not (isinstance(threshold, numbers.Real) and math.isfinite(threshold) and threshold >= 0):
-        raise ValueError(
-            "`threshold` is the absolute value above which a unit counts as active, and must be a finite number of at "
-            f"least 0. Received: threshold={threshold!r}."
-        )
-    return float(threshold)

@@ -1,13 +1,13 @@
 import math
-import numbers
 
 import keras
 from keras import ops
 
+from keras_sae._checks import check_number
 from keras_sae.distributed import sum_over_replicas
 from keras_sae.metrics._code import add_sum, add_to
 
-# A variance of less than this share of the squares about the pivot is their rounding error.
+# A variance below this share of the squares about the pivot is rounding error.
 _ROUNDING = 1e-6
 
 
@@ -19,21 +19,19 @@ class ExplainedVariance(keras.metrics.Metric):
 
         1 - sum_ij (y[i, j] - y_pred[i, j])^2 / sum_ij (y[i, j] - mean[j])^2
 
-    1 for a perfect reconstruction, 0 for one that always answers `mean`, negative for a worse one. A feature is an entry of
-    a sample, such as a pixel: features of large variance count for most. It is the R² of scikit-learn's
-    `r2_score(..., multioutput="variance_weighted")`. A bias of the reconstruction counts as error, which it does not in
-    scikit-learn's `explained_variance_score`.
+    1 for a perfect reconstruction, 0 for one that is always `mean`, negative for a worse one. A feature is an entry of a
+    sample, such as a pixel; features with a large variance count most. It equals scikit-learn's
+    `r2_score(..., multioutput="variance_weighted")`. A bias of the reconstruction counts as error, unlike in scikit-learn's
+    `explained_variance_score`.
 
-    Data without variance leave nothing to explain: the result is 1 where the reconstruction is exact, else 0. It is 0
-    before any sample was seen.
+    For data without variance the result is 1 where the reconstruction is exact, else 0. Before the first sample it is 0.
 
-    It goes in `compile(metrics=[...])`, or `weighted_metrics`. The sums are taken about the mean of the first batch (on
-    all replicas of a strategy the same), not about zero, so that float32 holds them well, even of data whose mean is large
-    beside its deviation.
+    Use it in `compile(metrics=[...])`, or in `weighted_metrics`. The sums are taken about the mean of the first batch, the
+    same on all replicas of a strategy, so float32 is precise enough even where the mean is much larger than the deviation.
 
     Shapes:
-        `y_true` and `y_pred`: the same, `(batch, ...)`, where each sample has the shape of the first; `y_true` may lack
-        a last axis of size 1. `sample_weight`: `(batch,)`, at least 0; it weighs a sample in both sums and in the mean.
+        `y_true` and `y_pred`: `(batch, ...)`, with samples of one shape; `y_true` may lack a last axis of size 1.
+        `sample_weight`: `(batch,)`, at least 0; it weights a sample in both sums and in the mean.
 
     Example:
 
@@ -45,7 +43,7 @@ class ExplainedVariance(keras.metrics.Metric):
 
     def __init__(self, name="explained_variance", dtype=None):
         super().__init__(name=name, dtype=dtype)
-        self._direction = "up"  # what Keras' callbacks read where they monitor a metric with mode="auto"
+        self._direction = "up"  # Keras' callbacks read it where they monitor a metric with mode="auto"
         self._shape = None
         self.weights = add_sum(self, "weights")
         self.squares = add_sum(self, "squares")
@@ -56,19 +54,19 @@ class ExplainedVariance(keras.metrics.Metric):
         shape = tuple(shape)
         if None in shape:
             raise ValueError(
-                "ExplainedVariance keeps a mean for each feature, and so needs samples of a known shape. "
+                "ExplainedVariance keeps a mean for each feature, and needs samples of a known shape. "
                 f"Received: samples of shape {shape}."
             )
         if self._shape is None:
             self._shape = shape
             self.deviations = add_sum(self, "deviations", shape)
-            # What the deviations are taken from. The replicas hold the same, which is not to be added up.
+            # Deviations are taken from the pivot. All replicas hold the same one, which must not be added up.
             first = {"initializer": "zeros", "aggregation": "only_first_replica"}
             self.pivot = self.add_variable(shape=shape, dtype=self.deviations.dtype, name="pivot", **first)
             self.has_pivot = self.add_variable(shape=(), dtype=self.deviations.dtype, name="has_pivot", **first)
         elif shape != self._shape:
             raise ValueError(
-                f"ExplainedVariance keeps a mean for each feature of samples of shape {self._shape}, the first it saw. "
+                f"ExplainedVariance keeps a mean for each feature, here of samples of shape {self._shape}. "
                 f"Received: samples of shape {shape}. Make another metric for samples of another shape."
             )
 
@@ -80,18 +78,18 @@ class ExplainedVariance(keras.metrics.Metric):
         deviation = y_true - ops.cast(self.pivot, y_true.dtype)
         add_to(self.weights, ops.sum(weight))
         add_to(self.deviations, ops.sum(weight * deviation, axis=0))
-        # Over samples first: the sums of many samples' sums lose less than one long sum.
+        # Over samples first, because one long sum loses more precision.
         add_to(self.squares, ops.sum(ops.sum(weight * ops.square(deviation), axis=0)))
         add_to(self.residual, ops.sum(ops.sum(weight * ops.square(y_true - y_pred), axis=0)))
 
     def _place_pivot(self, y_true, weight):
-        """Puts the pivot at the mean of the first batch that has a sample with a weight, and leaves it there."""
-        # The mean as the first sample plus a mean deviation: exact where all samples are equal, so that data without
-        # variance have none. In an empty batch both are 0.
+        """Sets the pivot, once, to the mean of the first batch that has a sample with a weight."""
+        # The mean as the first sample plus a mean deviation: it is exact where all samples are equal, so data without
+        # variance get a variance of 0. In an empty batch both terms are 0.
         total = ops.sum(weight)
         first = ops.sum(y_true[:1], axis=0)
         mean = first + ops.divide_no_nan(ops.sum(weight * (y_true - first), axis=0), total)
-        # A replica may have no sample of a batch. Those which have take the mean of their means.
+        # A replica may have no sample of a batch. The others take the mean of their means.
         voters = ops.cast(total > 0, y_true.dtype)
         votes = ops.concatenate([ops.reshape(voters, (1,)), ops.reshape(voters * mean, (-1,))])
         votes = sum_over_replicas(votes)
@@ -108,7 +106,7 @@ class ExplainedVariance(keras.metrics.Metric):
         none = variance <= _ROUNDING * self.squares  # false of NaN
         residual = ops.convert_to_tensor(self.residual)
         explained = 1 - residual / ops.where(none, ops.ones_like(variance), variance)
-        # 1 - residual is 1 where the residual is 0, and NaN where that is.
+        # 1 - residual is 1 where the residual is 0, and NaN where it is NaN.
         of_constant = ops.where(residual > 0, ops.zeros_like(residual), 1 - residual)
         explained = ops.where(none, of_constant, explained)
         return ops.where(ops.equal(self.weights, 0), ops.zeros_like(explained), explained)
@@ -122,12 +120,11 @@ class PSNR(keras.metrics.Metric):
 
         mean_i 10 * log10(max_value^2 / mse[i])
 
-    It is infinite as soon as a single sample is reconstructed perfectly, and 0 before any sample was seen. Samples of
-    weight 0 are left out.
+    It is infinite if a single sample is reconstructed perfectly, and 0 before the first sample. Samples of weight 0 are left
+    out.
 
     Args:
-        max_value: Float, above 0. The largest value that the data can take, or its range where the smallest is not 0: 1 for
-            images in [0, 1], 255 for images in [0, 255].
+        max_value: Float, above 0. The range of the data: 1 for images in [0, 1], 255 for images in [0, 255].
 
     Shapes:
         `y_true` and `y_pred`: the same, `(batch, ...)`; `y_true` may lack a last axis of size 1. `sample_weight`:
@@ -142,14 +139,10 @@ class PSNR(keras.metrics.Metric):
     """
 
     def __init__(self, max_value=1.0, name="psnr", dtype=None):
-        if not (isinstance(max_value, numbers.Real) and math.isfinite(max_value) and max_value > 0):
-            raise ValueError(
-                "`max_value` is the largest value that the data can take, and must be a finite number above 0. "
-                f"Received: max_value={max_value!r}."
-            )
+        max_value = check_number("max_value", max_value, "is the range of the data", above=0)
         super().__init__(name=name, dtype=dtype)
-        self._direction = "up"  # what Keras' callbacks read where they monitor a metric with mode="auto"
-        self.max_value = float(max_value)
+        self._direction = "up"  # Keras' callbacks read it where they monitor a metric with mode="auto"
+        self.max_value = max_value
         self.total = add_sum(self, "total")
         self.weights = add_sum(self, "weights")
 
@@ -169,7 +162,7 @@ class PSNR(keras.metrics.Metric):
 
 
 def _pair(y_true, y_pred):
-    """Target and reconstruction as tensors of one shape, in float64 where one of them is, else in float32."""
+    """Target and reconstruction as tensors of one shape, in float64 where one of them is float64, else in float32."""
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
     dtype = keras.backend.result_type(y_true.dtype, y_pred.dtype, "float32")
     shapes = tuple(y_true.shape), tuple(y_pred.shape)
@@ -178,7 +171,7 @@ def _pair(y_true, y_pred):
     sizes = zip(y_true.shape, y_pred.shape, strict=False)
     if len(y_true.shape) != len(y_pred.shape) or any(a != b for a, b in sizes if None not in (a, b)):
         raise ValueError(
-            "A reconstruction is compared with its target entry by entry, and must have the same shape. "
+            "A reconstruction must have the shape of its target. "
             f"Received: a target of shape {shapes[0]}, and a reconstruction of shape {shapes[1]}."
         )
     if len(y_pred.shape) < 2:
@@ -198,8 +191,8 @@ def _weight_of_samples(sample_weight, y_true):
         weight = ops.cast(ops.convert_to_tensor(sample_weight), y_true.dtype)
         if any(size not in (1, None) for size in weight.shape[1:]):
             raise ValueError(
-                "`sample_weight` has one weight for each sample: shape `(batch,)`. Entries of a sample have no weights of "
-                f"their own. Received: sample_weight of shape {tuple(weight.shape)}."
+                "`sample_weight` has one weight for each sample, not for each entry: shape `(batch,)`. "
+                f"Received: sample_weight of shape {tuple(weight.shape)}."
             )
         weight = ops.broadcast_to(ops.reshape(weight, (-1,)), (samples,))
     return ops.reshape(weight, (-1,) + (1,) * (len(y_true.shape) - 1))

@@ -1,25 +1,23 @@
-import math
-import numbers
-
 import keras
 from keras import ops
 
+from keras_sae._checks import check_number
 from keras_sae.regularizers._activity_penalty import ActivityPenalty
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
 class ActivityLog(ActivityPenalty):
-    """Charges a code by the logarithm of its squared activations, which favours a few large ones.
+    """Charges a code by the logarithm of its squared activations. A few large activations cost less than many small ones.
 
         penalty = weight * mean over positions i of sum_j log(1 + code[i, j]^2)
 
-    The prior of sparse coding for natural images. Quadratic for activations well below 1, and nearly flat well above it,
-    so the scale of the data matters: it tells a few large activations from many small ones where the code exceeds 1. It
-    makes small activations, but no exact zeros.
+    This is the prior of sparse coding for natural images. It is quadratic for activations well below 1 and nearly flat well
+    above 1, so the scale of the data matters: it favours few large activations only where the code exceeds 1. It makes
+    activations small, but not exactly zero.
 
     Args:
-        weight: Float, at least 0. For a published `|x - Φ a|^2 + λ Σ log(1 + a^2)` over D pixels it is `λ / D` beside Keras'
-            "mse".
+        weight: Float, at least 0. A published `|x - Φ a|^2 + λ Σ log(1 + a^2)` over D pixels has the weight `λ / D` with
+            Keras' "mse".
 
     Shapes:
         `(batch, ..., units)` to a scalar.
@@ -36,9 +34,7 @@ class ActivityLog(ActivityPenalty):
     """
 
     def __init__(self, weight=1.0):
-        if not (isinstance(weight, numbers.Real) and math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"`weight` must be a finite number of at least 0. Received: weight={weight!r}.")
-        self.weight = float(weight)
+        self.weight = check_number("weight", weight, "is the factor of the penalty", at_least=0)
 
     def totals(self, code):
         return ops.sum(ops.log1p(ops.square(code)))
@@ -47,12 +43,12 @@ class ActivityLog(ActivityPenalty):
         return self.weight * totals / positions
 
     def slope(self, code):
-        """The derivative of what an entry costs, elementwise."""
+        """The derivative of the cost of an entry, elementwise."""
         return self.weight * 2 * code / (1 + ops.square(code))
 
     @property
     def curvature(self):
-        """The largest that the second derivative is anywhere."""
+        """The maximum of the second derivative."""
         return 2 * self.weight
 
     def get_config(self):

@@ -5,13 +5,13 @@ from keras import ops
 
 
 def in_statistics_dtype(code):
-    """Casts a code to the type that sums over it are taken in: float64 stays, everything else becomes float32."""
+    """Casts a code to float32, in which sums over it are taken; float64 stays."""
     code = ops.convert_to_tensor(code)
     return code if keras.backend.standardize_dtype(code.dtype) == "float64" else ops.cast(code, "float32")
 
 
 def position_count(code):
-    """Counts the positions of a code, the product of every axis but the last, as a scalar in the statistics' type."""
+    """The number of positions of a code, the product of all axes but the last, as a float scalar."""
     count = 1
     for size in ops.shape(code)[:-1]:
         count = count * size
@@ -19,24 +19,24 @@ def position_count(code):
 
 
 def penalty_name(penalty):
-    """The name under which a penalty is logged: its own, or its class in snake case (`activity_kl`, `l1`)."""
+    """The name that a penalty is logged by: its own, or its class in snake case (`activity_kl`, `l1`)."""
     own = getattr(penalty, "name", None)
     return own or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(penalty).__name__).lower()
 
 
 class ActivityPenalty(keras.regularizers.Regularizer):
-    """What every penalty on a code shares: it is a function of sums over positions.
+    """Base class of penalties: functions of sums over the positions of a code.
 
-    A subclass says which sums (`totals`) and what they cost (`value`). That split is what makes a penalty exact: sums can
-    be added up over the replicas of a distributed batch before the cost is taken, which a mean of costs cannot.
+    A subclass defines the sums (`totals`) and their cost (`value`). Because of this split a penalty is exact under a
+    `tf.distribute` strategy: the sums of all replicas are added up first, and the cost is computed from the result.
 
-    Used in a `keras_sae.models.SparseAutoencoder`, a penalty is part of the objective. Given to any Keras layer as
-    `activity_regularizer=`, it is the same number: Keras (from 3.14 on) divides an activity regularizer by the batch size,
-    so calling the object returns `penalty(code)` times the batch size.
+    In a `keras_sae.models.SparseAutoencoder` a penalty is part of the objective. As `activity_regularizer=` of any Keras layer
+    it has the same value: Keras, from 3.14 on, divides activity regularizers by the batch size, so calling the object returns
+    `penalty(code)` times the batch size.
 
     Attributes:
-        supervised: Whether `totals` takes class labels, `totals(code, labels)`.
-        momentum: None, or the weight of the past in a running mean of the totals, which the model keeps.
+        supervised: Whether `totals` takes class labels: `totals(code, labels)`.
+        momentum: The weight of the past in a running mean of the totals, which the model keeps; or None.
     """
 
     supervised = False
@@ -65,7 +65,7 @@ class ActivityPenalty(keras.regularizers.Regularizer):
     def __call__(self, code):
         if self.momentum is not None:
             raise ValueError(
-                "A layer's `activity_regularizer` has no place for a running mean. Leave `momentum` out, or use the penalty "
+                "A layer's `activity_regularizer` cannot keep a running mean. Leave `momentum` out, or use the penalty "
                 f"as the `sparsity` of a keras_sae.models.SparseAutoencoder. Received: momentum={self.momentum!r}."
             )
         code = in_statistics_dtype(code)
@@ -73,14 +73,14 @@ class ActivityPenalty(keras.regularizers.Regularizer):
 
 
 def totals_of(penalty, code, labels=None):
-    """`penalty.totals(code)`, for Keras' own regularizers too: these are sums over all entries already."""
+    """`penalty.totals(code)`; for a regularizer of Keras its value, which is a sum over all entries."""
     if not isinstance(penalty, ActivityPenalty):
         return penalty(code)
     return penalty.totals(code, labels) if penalty.supervised else penalty.totals(code)
 
 
 def value_or_zero(penalty, totals, positions):
-    """The penalty of these totals, and 0 where there are no positions. A Keras regularizer costs its mean over positions."""
+    """The penalty of these totals, or 0 without positions. For a regularizer of Keras it is the mean over positions."""
     safe = ops.maximum(positions, 1)
     value = penalty.value(totals, safe) if isinstance(penalty, ActivityPenalty) else totals / safe
     return ops.where(positions > 0, value, ops.zeros_like(value))

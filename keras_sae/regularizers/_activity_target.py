@@ -1,5 +1,3 @@
-import math
-
 import keras
 from keras import ops
 
@@ -7,11 +5,9 @@ from keras_sae.regularizers._target_rate import TargetRate
 
 
 class _Distance(TargetRate):
-    """A distance of rates from their target, which is defined wherever rates are."""
+    """A distance of rates from their target, defined for all rates."""
 
     def check_target(self):
-        if not math.isfinite(self.target):
-            raise ValueError(f"`target` must be a finite number. Received: target={self.target!r}.")
         if self.activation_range == "tanh" and not -1 <= self.target <= 1:
             raise ValueError(
                 "`target` is the mean activation to aim for and must lie in [-1, 1] for activation_range='tanh'. "
@@ -27,13 +23,13 @@ class ActivityTargetL1(_Distance):
 
         penalty = weight * sum_j |rate[j] - target|
 
-    With `sparsity="population"` the rates are those of positions over units, and the sum over `j` is a mean over positions.
-    The pull is the same however far a rate is off, so a dead unit is called back no harder than one just below target; at
-    the target itself the gradient is taken as zero. Unlike `ActivityKL` it is defined for any activation, ReLU included,
-    and does not depend on the batch size.
+    With `sparsity="population"` the rates are means over the units of each position, and the sum over `j` becomes a mean over
+    positions. The gradient is the same at every distance, so a dead unit is pulled no harder than one just below the target.
+    At the target itself the gradient is taken as zero. Like `ActivityKL` it does not depend on the batch size; unlike it, it
+    is defined for any activation, ReLU included.
 
     With `activation_range="tanh"`, where -1 means inactive, `rate` and `target` are first mapped to `(1 + rate) / 2` and
-    `(1 + target) / 2`, as in `ActivityKL`, so that a weight means the same for both ranges.
+    `(1 + target) / 2`, as in `ActivityKL`. A weight then has the same meaning for both ranges.
 
     Args:
         target: Finite float, in [-1, 1] for the tanh range. The mean activation to aim for.
@@ -67,12 +63,13 @@ class ActivityTargetL2(_Distance):
 
         penalty = weight * sum_j (rate[j] - target)^2
 
-    With `sparsity="population"` the rates are those of positions over units, and the sum over `j` is a mean over positions.
-    The gentlest of the target penalties: it hardly charges small deviations, and a dead unit costs no more than `target^2`.
-    Unlike `ActivityKL` it is defined for any activation, ReLU included, and does not depend on the batch size.
+    With `sparsity="population"` the rates are means over the units of each position, and the sum over `j` becomes a mean over
+    positions. This is the gentlest of the target penalties: small deviations cost little, and a dead unit costs only
+    `target^2`. Like `ActivityKL` it does not depend on the batch size; unlike it, it is defined for any activation, ReLU
+    included.
 
     With `activation_range="tanh"`, where -1 means inactive, `rate` and `target` are first mapped to `(1 + rate) / 2` and
-    `(1 + target) / 2`, as in `ActivityKL`, so that a weight means the same for both ranges.
+    `(1 + target) / 2`, as in `ActivityKL`. A weight then has the same meaning for both ranges.
 
     Args:
         target: Finite float, in [-1, 1] for the tanh range. The mean activation to aim for.

@@ -1,9 +1,7 @@
-import math
-import numbers
-
 import keras
 from keras import ops
 
+from keras_sae._checks import check_number
 from keras_sae.regularizers._activity_penalty import ActivityPenalty
 
 
@@ -11,14 +9,14 @@ from keras_sae.regularizers._activity_penalty import ActivityPenalty
 class GaussianKL(ActivityPenalty):
     """Holds a Gaussian posterior near the standard normal distribution by a KL divergence.
 
-    It charges the means and the logarithms of the variances, one after the other along the last axis, that
-    `keras_sae.layers.GaussianSample` draws a code from:
+    It charges the input of `keras_sae.layers.GaussianSample`: the last axis holds the means, then the logarithms of the
+    variances.
 
         penalty = weight * mean_i sum_j (mean[i, j]^2 + exp(log_variance[i, j]) - log_variance[i, j] - 1) / 2
 
-    where `i` runs over positions and `j` over units: in nats, what the code tells of one position. Zero where every mean is
-    0 and every variance 1, a code that tells nothing. It does not depend on the batch size. Unlike `ActivityKL`, which
-    compares rates, it makes no unit silent. Finite for log variances up to 88, where `exp` leaves float32.
+    where `i` runs over positions and `j` over units. This is the information in the code of one position, in nats. It is zero
+    where every mean is 0 and every variance 1, and does not depend on the batch size. Unlike `ActivityKL`, which compares
+    rates, it makes no unit silent. It is finite for log variances up to 88, where `exp` overflows float32.
 
     Args:
         weight: Float, at least 0.
@@ -37,15 +35,13 @@ class GaussianKL(ActivityPenalty):
     """
 
     def __init__(self, weight=1.0):
-        if not (isinstance(weight, numbers.Real) and math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"`weight` must be a finite number of at least 0. Received: weight={weight!r}.")
-        self.weight = float(weight)
+        self.weight = check_number("weight", weight, "is the factor of the penalty", at_least=0)
 
     def totals(self, code):
         if code.shape[-1] % 2:
             raise ValueError(
                 "GaussianKL charges a mean and a log variance for each unit, so the last axis must be even. "
-                f"Received: a code of shape {tuple(code.shape)}. Charge what `GaussianSample` is given, not what it draws."
+                f"Received: a code of shape {tuple(code.shape)}. Charge the input of `GaussianSample`, not its output."
             )
         mean, log_variance = ops.split(code, 2, axis=-1)
         return ops.sum(ops.square(mean) + ops.expm1(log_variance) - log_variance) / 2  # ()

@@ -1,35 +1,32 @@
-import math
-import numbers
-
 import keras
 from keras import ops
 
+from keras_sae._checks import check_number
 from keras_sae.distributed import gather_over_replicas
 from keras_sae.regularizers._activity_penalty import ActivityPenalty, in_statistics_dtype, position_count, value_or_zero
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
 class GroupL21(ActivityPenalty):
-    """Charges a code for the units that each class uses, so that samples of one class share them.
+    """Charges a code for the units that each class uses, so that samples of a class share units.
 
-    The supervised group sparsity of the ℓ2,1 norm. With `n[c]` the positions of class `c` in the batch:
+    This is supervised group sparsity by the ℓ2,1 norm. With `n[c]` the number of positions of class `c` in the batch:
 
         penalty = weight * sum_c sum_j sqrt(sum over positions i of class c of code[i, j]^2 / n[c])
 
-    The norm runs over the samples of a class, the sum over units and classes: a unit that a class does not use at all costs
-    nothing, and the first sample of a class to use a unit pays for the others. A class without samples in the batch adds
-    nothing. Dividing by `n[c]` makes the penalty independent of the batch size. Where a class does not use a unit the norm
-    has a kink, and its gradient is taken as zero there; elsewhere no gradient exceeds `weight / sqrt(n[c])`.
+    The norm runs over the samples of a class, the sum over units and classes. A unit that a class does not use costs nothing.
+    The first sample of a class that uses a unit costs most; others of its class add little. A class without samples in the
+    batch adds nothing. Dividing by `n[c]` makes the penalty independent of the batch size. Where a class does not use a unit,
+    the norm has a kink and its gradient is taken as zero. Elsewhere no gradient exceeds `weight / sqrt(n[c])`.
 
     Labels are needed in training only. A `keras_sae.models.SparseAutoencoder` takes them in place of the target,
-    `fit(x, labels)`, or beside it, `fit(noisy, (clean, labels))`; where `evaluate` is given none, the penalty is not
-    charged, and logged as 0.
+    `fit(x, labels)`, or with it, `fit(noisy, (clean, labels))`. In `evaluate` without labels the penalty is 0.
 
     Args:
         weight: Float, at least 0.
 
     Shapes:
-        `(batch, ..., units)` and integer labels `(batch,)` or `(batch, 1)` to a scalar. Any integers will do as labels.
+        `(batch, ..., units)` and integer labels `(batch,)` or `(batch, 1)` to a scalar. Labels can be any integers.
 
     Example:
 
@@ -44,14 +41,12 @@ class GroupL21(ActivityPenalty):
     supervised = True
 
     def __init__(self, weight=1.0):
-        if not (isinstance(weight, numbers.Real) and math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"`weight` must be a finite number of at least 0. Received: weight={weight!r}.")
-        self.weight = float(weight)
+        self.weight = check_number("weight", weight, "is the factor of the penalty", at_least=0)
 
     def totals(self, code, labels):
         """Sums of squares per class and unit, and the positions of each class: `(samples of the whole batch, units + 1)`.
 
-        A class is told by the first sample in the batch that has its label, and has the row of that sample.
+        A class has the row of the first sample in the batch with its label.
         """
         if code.shape[0] == 0:
             return ops.zeros((0, code.shape[-1] + 1))
@@ -83,7 +78,7 @@ class GroupL21(ActivityPenalty):
 
     def __call__(self, code):
         raise TypeError(
-            "GroupL21 needs class labels, which a layer's `activity_regularizer` is not given. Use it as the `sparsity` of a "
+            "GroupL21 needs class labels, which a layer's `activity_regularizer` does not get. Use it as the `sparsity` of a "
             "keras_sae.models.SparseAutoencoder and train with fit(x, labels), or call its `penalty(code, labels)`."
         )
 

@@ -1,16 +1,11 @@
-import math
-import numbers
-
 from keras import ops
 
+from keras_sae._checks import check_number
 from keras_sae.regularizers._activity_penalty import ActivityPenalty
 
 
 class TargetRate(ActivityPenalty):
-    """What the penalties that hold rates near a target share: their arguments, and which rates are meant.
-
-    A subclass says what a rate costs, `charge(rate, target)`, elementwise.
-    """
+    """Base class of penalties that hold rates near a target. A subclass gives the cost of a rate, `charge(rate, target)`."""
 
     def __init__(self, target=0.05, weight=1.0, sparsity="lifetime", activation_range="sigmoid", momentum=None):
         if activation_range not in ("sigmoid", "tanh"):
@@ -18,30 +13,24 @@ class TargetRate(ActivityPenalty):
                 '`activation_range` must be "sigmoid", for codes in [0, 1], or "tanh", for codes in [-1, 1]. '
                 f"Received: activation_range={activation_range!r}."
             )
-        if not isinstance(target, numbers.Real) or isinstance(target, bool):
-            raise ValueError(f"`target` is the mean activation to aim for, a number. Received: target={target!r}.")
-        if not (isinstance(weight, numbers.Real) and math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"`weight` must be a finite number of at least 0. Received: weight={weight!r}.")
         if sparsity not in ("lifetime", "population"):
             raise ValueError(
                 '`sparsity` must be "lifetime" (the mean of each unit over positions) or "population" (the mean of each '
                 f"position over units). Received: sparsity={sparsity!r}."
             )
-        if momentum is not None and not (isinstance(momentum, numbers.Real) and 0 <= momentum < 1):
-            raise ValueError(
-                "`momentum` is the weight of the past in the running mean of the rates and must lie in [0, 1), or be None "
-                f"for the mean of the batch alone. Received: momentum={momentum!r}."
-            )
+        if momentum is not None:
+            meaning = "is the weight of the past in the running mean of the rates, or None for the rates of the batch,"
+            momentum = check_number("momentum", momentum, meaning, at_least=0, below=1)
         if momentum is not None and sparsity == "population":
             raise ValueError(
-                "`momentum` keeps a running mean of each unit's rate; population sparsity is a matter of one position, which "
-                f'has no past. Received: momentum={momentum!r}, sparsity="population".'
+                "`momentum` keeps a running mean of each unit's rate, and population sparsity compares no rates of units. "
+                f'Received: momentum={momentum!r}, sparsity="population". Leave `momentum` out.'
             )
-        self.target = float(target)
-        self.weight = float(weight)
+        self.target = check_number("target", target, "is the mean activation to aim for")
+        self.weight = check_number("weight", weight, "is the factor of the penalty", at_least=0)
         self.sparsity = sparsity
         self.activation_range = activation_range
-        self.momentum = None if momentum is None else float(momentum)
+        self.momentum = momentum
         self.check_target()
 
     def check_target(self):
@@ -49,7 +38,7 @@ class TargetRate(ActivityPenalty):
         raise NotImplementedError
 
     def charge(self, rate, target):
-        """What a rate costs, elementwise. For the tanh range both are mapped to (0, 1) already."""
+        """The cost of a rate, elementwise. For the tanh range, both are mapped to (0, 1) before."""
         raise NotImplementedError
 
     @property

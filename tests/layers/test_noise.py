@@ -52,7 +52,7 @@ def test_bad_rates_are_refused(make, arguments):
 
 
 def test_bad_values_are_refused():
-    with pytest.raises(ValueError, match="low=1"):
+    with pytest.raises(ValueError, match=r"above 1\. Received: high=0"):
         SaltAndPepperNoise(0.1, low=1, high=0)
 
 

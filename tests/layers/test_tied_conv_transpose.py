@@ -227,13 +227,13 @@ def test_compiled_by_xla():
 def test_a_size_that_does_not_make_such_a_code_is_refused(padding, output_size):
     # A code of size 4 is that of an input of 7 or 8 with padding, and of 9 or 10 without.
     tied = TiedConvTranspose(built_conv(9, 9, 1, strides=2, padding=padding), output_size=output_size)
-    with pytest.raises(ValueError, match="Give the size of what was encoded"):
+    with pytest.raises(ValueError, match="Give the size of the input that was encoded"):
         tied(np.ones((1, 4, 4, 4), "float32"))
 
 
 def test_a_size_smaller_than_a_window_is_refused_whatever_arrives():
     tied = TiedConvTranspose(built_conv(9, 9, 1), output_size=2)
-    with pytest.raises(ValueError, match=r"code of size \(0, 0\)"):
+    with pytest.raises(ValueError, match=r"encodes to size \(0, 0\)"):
         tied.build((None, None, None, 4))
 
 
