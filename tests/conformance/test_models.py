@@ -1,5 +1,6 @@
 """Laws that a model with any mechanism obeys."""
 
+import dataclasses
 import inspect
 from pathlib import Path
 
@@ -7,12 +8,27 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from mechanisms import EAGERLY, MECHANISMS, OTHERS, PENALTIES, SELECTIONS, inputs_of, model_of
+from mechanisms import EAGERLY, MECHANISMS, OTHERS, PENALTIES, SELECTIONS, inputs_of, labels_of, model_of
 
 from keras_sae import layers, regularizers
 
 rows = pytest.mark.parametrize("case", MECHANISMS.values(), ids=MECHANISMS)
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow: tf.distribute, XLA")
+
+
+def _shared():
+    """The cases of `MECHANISMS`, where penalties on codes of one kind share a model, and so the time to trace its graphs."""
+    kinds = {}
+    for name, case in PENALTIES.items():
+        kinds.setdefault((case.activation, case.positions), {})[name] = case
+    for cases in kinds.values():
+        first = next(iter(cases.values()))
+        kind = dataclasses.replace(first, make=lambda cases=cases: [case.make() for case in cases.values()])
+        yield " and ".join(cases), kind
+    yield from SELECTIONS.items()
+
+
+SHARED = dict(_shared())
 
 
 def as_numpy(tensor):
@@ -50,22 +66,23 @@ def test_a_model_is_its_decoder_after_its_encoder_and_the_encoder_carries_no_los
     assert model.losses == []
 
 
-@rows
+@pytest.mark.parametrize("name", [name for name, case in SHARED.items() if case.global_batch])
 @tensorflow_only
-def test_two_replicas_train_as_one_device_does(case, two_replicas):
+def test_two_replicas_train_as_one_device_does(name, two_replicas):
     import tensorflow as tf
 
-    if not case.global_batch:
-        pytest.skip("lets each replica's batch compete apart, as it says")
-    x, labels = inputs_of(case, 320)
+    case = SHARED[name]
+    x, _ = inputs_of(case)
+    x = np.tile(x, (5, *[1] * (x.ndim - 1)))
 
     def run(strategy, run_eagerly):
         keras.utils.set_random_seed(1)
         with strategy.scope():
             model = model_of(case)
-            optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+            optimizer = keras.optimizers.SGD(0.02, momentum=0.9)
             model.compile(optimizer, "mse", metrics=["mae"], run_eagerly=run_eagerly)  # one graph less to trace
-        history = model.fit(x, labels, batch_size=32, epochs=2, shuffle=False, verbose=0)  # an epoch costs more than its steps
+        y = labels_of(len(x)) if model.supervised else None
+        history = model.fit(x, y, batch_size=32, epochs=2, shuffle=False, verbose=0)  # 20 steps
         assert ops.convert_to_numpy(model.optimizer.iterations) == 20
         return history.history, model.get_weights()
 
@@ -89,18 +106,17 @@ def test_mixed_precision_stays_finite_at_a_batch_of_2048(case, dtype):
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in MECHANISMS if not name.endswith("of maps")]
-)  # whose layers are compiled apart
+@pytest.mark.parametrize("name", [name for name in SHARED if not name.endswith("of maps")])  # those are compiled apart
 @tensorflow_only
 def test_a_step_compiled_by_xla_is_the_same(name):
-    case = MECHANISMS[name]
-    x, labels = inputs_of(case)
+    case = SHARED[name]
+    x, _ = inputs_of(case)
     results = []
     for jit_compile in (False, True):
         keras.utils.set_random_seed(2)
         model = model_of(case)
         model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=jit_compile, run_eagerly=not jit_compile)
+        labels = labels_of(len(x)) if model.supervised else None
         logs = model.train_on_batch(x, labels, return_dict=True)
         results.append((logs, model.get_weights()))
     for name, value in results[0][0].items():
