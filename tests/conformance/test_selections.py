@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gradients import gradient
 from keras import ops
-from mechanisms import MAP, SELECTIONS, UNITS, code_of
+from mechanisms import SELECTIONS, UNITS, code_of
 
 rows = pytest.mark.parametrize("case", SELECTIONS.values(), ids=SELECTIONS)
 both = pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
@@ -152,7 +152,3 @@ def test_codes_without_units_or_with_unknown_ones_are_refused(case):
     for shape in ((None,), (None, *case.positions, None)):
         with pytest.raises(ValueError, match=r"Received: input_shape"):
             case.make().build(shape)
-
-
-def test_maps_have_more_than_one_position():
-    assert np.prod(MAP) > 1

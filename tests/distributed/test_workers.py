@@ -46,6 +46,7 @@ def test_replicas_count_by_their_samples(samples, steps_per_execution, two_repli
 
 
 @tensorflow_only
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # the end of an epoch, to Keras
 @pytest.mark.parametrize("steps_per_execution", [1, 2])
 def test_a_data_set_of_unknown_size_ends_as_on_one_device(steps_per_execution, two_replicas):
     import tensorflow as tf

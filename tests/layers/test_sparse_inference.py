@@ -135,6 +135,7 @@ def test_lista_starts_as_plain_descent_in_its_dictionary(steps):
     assert (code == 0).any()
 
 
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # only the encoder learns here
 def test_lista_learns_to_predict_what_fista_takes_many_steps_for():
     x, kernel = inputs(512), dictionary()
     target = as_numpy(made(FISTA, L1(0.05), 500)(x))
