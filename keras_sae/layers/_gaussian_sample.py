@@ -47,7 +47,7 @@ class GaussianSample(keras.layers.Layer):
         if input_shape[-1] is None or input_shape[-1] % 2:
             raise ValueError(
                 "The last axis holds a mean and a log variance for each unit of the code, so its size must be known and even. "
-                f"Received: input_shape={tuple(input_shape)}. Use a layer with twice the units of the code before."
+                f"Received: input_shape={tuple(input_shape)}. Put a layer with twice the units of the code before it."
             )
         self.built = True
 

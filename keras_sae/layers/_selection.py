@@ -107,7 +107,7 @@ class Selection(keras.layers.Layer):
         *positions, units = input_shape[1:]
         if self.across == "positions" and not positions:
             raise ValueError(
-                f"The positions of each unit's map compete in this {name}, and this code has no maps. {received} "
+                f"The positions of each unit's map compete in this {name}, but this code has no maps. {received} "
                 "Use it on the code of a convolution, (batch, ..., units) with spatial axes, or let units compete."
             )
         sizes = {"units": [units], "positions": positions, "all": [*positions, units]}[self.across]
