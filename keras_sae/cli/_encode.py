@@ -5,7 +5,7 @@ from keras_sae.cli._arguments import add_preset
 from keras_sae.cli._package import load_package
 
 SUMMARY = "encode images from a .npy file"
-DETAILS = "Images are uint8, or floats in [0, 1]; codes are float32."
+DETAILS = "Images are uint8, which is divided by 255, or floats in [0, 1]; codes are float32. Other integers are refused."
 
 
 def add_arguments(parser):

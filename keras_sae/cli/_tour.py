@@ -60,7 +60,7 @@ def tour(output):
 
 def _read(split):
     images, labels = load_arrays(SAMPLE, split)
-    return images.astype("float32") / 255, labels
+    return evaluation.as_input(images), labels
 
 
 def _transfer(train, test):

@@ -3,6 +3,7 @@ import itertools
 import keras
 import numpy as np
 
+from keras_sae._pixels import scale_of
 from keras_sae.datasets._on_disk import OnDisk
 
 
@@ -14,7 +15,7 @@ def batches(images, batch_size, seed, labels=None, epoch=0, step=0):
     that also depends on `seed` and `epoch` alone.
 
     Args:
-        images: Array of shape `(n, ...)`, or `OnDisk`. Integers are divided by the largest value of their dtype (uint8 by 255).
+        images: Array of shape `(n, ...)`, or `OnDisk`. uint8 is divided by 255; other integers are refused.
         batch_size: Integer. The last batch of an epoch may be smaller.
         seed: Integer.
         labels: Array of shape `(n,)`, or `OnDisk`; None for batches of images alone.
@@ -62,11 +63,6 @@ def batches(images, batch_size, seed, labels=None, epoch=0, step=0):
 
     stored = tf.data.Dataset.counter(epoch).flat_map(one_epoch).skip(step)
     return stored.map(scaled, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
-
-
-def scale_of(dtype):
-    """The number that brings images of a dtype to [0, 1] when they are divided by it."""
-    return np.float32(np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1)
 
 
 def _shuffled(dataset, window, seed):

@@ -1,8 +1,8 @@
 import numpy as np
 
 from keras_sae._checks import check_integer
+from keras_sae._pixels import scale_of
 from keras_sae.datasets._arrays import has_tensorflow, read_arrays
-from keras_sae.datasets._batches import scale_of
 from keras_sae.datasets._on_disk import OnDisk
 from keras_sae.datasets._sources import find_source
 from keras_sae.datasets._splits import unknown_split
@@ -62,7 +62,7 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
         dataset = dataset.shuffle(window, seed=seed, reshuffle_each_iteration=True)
     if batch_size is not None:
         dataset = dataset.batch(batch_size)
-    scale = scale_of(image.dtype.as_numpy_dtype)
+    scale = scale_of(image.dtype)
 
     def to_unit_range(pixels, *label):
         pixels = tf.cast(pixels, tf.float32) / scale
@@ -94,6 +94,7 @@ def load_arrays(name, split, data_dir=None):
     images, labels = read_arrays(name, split, data_dir)
     if len(images) == 0:
         raise _empty(name, split)
+    scale_of(images.dtype, f"images of {name!r}")
     return images, labels
 
 
@@ -127,6 +128,7 @@ def _read(name, split, data_dir):
     except (ValueError, KeyError, AssertionError) as error:
         raise unknown_split(name, split, splits) from error
     image = dataset.element_spec["image"]
+    scale_of(image.dtype, f"images of {name!r}")
     keys = ("image", "label") if "label" in dataset.element_spec else ("image",)
     dataset = dataset.map(lambda example: tuple(example[key] for key in keys) if len(keys) > 1 else example["image"])
     return dataset, image, int(dataset.cardinality())

@@ -1,6 +1,8 @@
 import keras
 import numpy as np
 
+from keras_sae._pixels import as_input as as_input  # it is part of `keras_sae.evaluation`
+
 
 def encode(model, x, batch_size=1000):
     """The codes of `x` as a float32 array of shape `(n, ..., units)`.
@@ -19,8 +21,3 @@ def inputs_of(x, batch_size):
     """Batches of `x` as a model reads them."""
     for start in range(0, len(x), batch_size):
         yield as_input(x[start : start + batch_size])
-
-
-def as_input(x):
-    """What a model reads: uint8 images divided by 255, anything else unchanged."""
-    return x.astype("float32") / np.float32(255) if x.dtype == np.uint8 else x

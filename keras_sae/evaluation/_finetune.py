@@ -63,7 +63,7 @@ def wrong_when_tuned(model, train, test, encoding, head_epochs, dropout, seed, *
     head = keras.Sequential(
         [
             keras.Input(body.output_shape[1:]),
-            keras.layers.Flatten(),
+            keras.layers.Flatten("channels_last"),
             keras.layers.Dropout(dropout),
             keras.layers.Dense(len(classes), activation="softmax", dtype="float32"),
         ]

@@ -45,7 +45,7 @@ def config_of_pair(model, levels):
 def dense_encoder(input_shape, levels, kernel_initializer, constraint, dtype):
     """A functional encoder of dense levels."""
     inputs = keras.Input(input_shape, name="inputs")
-    code = keras.layers.Flatten(name="flatten", dtype=dtype)(inputs) if len(input_shape) > 1 else inputs
+    code = keras.layers.Flatten("channels_last", name="flatten", dtype=dtype)(inputs) if len(input_shape) > 1 else inputs
     for index, level in enumerate(levels):
         code = keras.layers.Dense(
             level.units,

@@ -92,7 +92,7 @@ class SparseCodingAutoencoder(SparseAutoencoder):
             dtype=dtype,
         )
         inputs = keras.Input(input_shape, name="inputs")
-        code = keras.layers.Flatten(name="flatten", dtype=dtype)(inputs) if len(input_shape) > 1 else inputs
+        code = keras.layers.Flatten("channels_last", name="flatten", dtype=dtype)(inputs) if len(input_shape) > 1 else inputs
         encoder = keras.Model(inputs, append_selections(encode(code), []), name="encoder")
         codes = keras.Input(encoder.outputs[0].shape[1:], name="codes", dtype=encoder.outputs[0].dtype)
         outputs = TiedDense(encode, use_bias=False, name="decode", dtype=dtype)(codes)

@@ -12,6 +12,7 @@ import h5py
 import keras
 import numpy as np
 
+from keras_sae._pixels import as_input
 from keras_sae.presets._catalog import find
 from keras_sae.presets._classes import check_classes
 from keras_sae.presets._manifest import CARD, CONFIG, METADATA, REFERENCE, WEIGHTS, read_metadata, write_metadata
@@ -36,7 +37,7 @@ def save(model, directory, metadata=None, examples=None, card=None, files=None):
         (draft / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
         _save_weights(model, draft / WEIGHTS)
         if examples is not None:
-            examples = np.asarray(examples, "float32")
+            examples = as_input(examples).astype("float32")
             codes = _as_numpy(model.encoder(examples, training=False))
             reconstructions = _as_numpy(model.decoder(codes, training=False))
             np.savez_compressed(draft / REFERENCE, inputs=examples, codes=codes, reconstructions=reconstructions)

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_sae import presets
 from keras_sae._checks import check_integer
+from keras_sae._pixels import as_input
 from keras_sae.models import SparseAutoencoder
 from keras_sae.serving._assets import served_name, write_model_assets, write_version_assets
 from keras_sae.serving._endpoints import ENDPOINTS, check_top_k, signatures_of
@@ -111,7 +112,7 @@ def _check_examples(model, examples):
         # 32 stands for sizes that the model leaves open.
         random = np.random.default_rng(0).uniform(size=(4, *(size or 32 for size in shape)))
         return random.astype(dtype)
-    examples = np.asarray(examples, dtype)
+    examples = as_input(examples).astype(dtype)
     fits = len(shape) == examples.ndim - 1 and all(
         size in (None, given) for size, given in zip(shape, examples.shape[1:], strict=False)
     )

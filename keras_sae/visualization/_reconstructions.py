@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 
+from keras_sae._pixels import as_input
 from keras_sae.visualization._figure import new_figure, without_channel_of_one
 
 
@@ -17,7 +18,7 @@ def plot_reconstructions(model, images, count=10, figure=None):
     Returns:
         The figure.
     """
-    images = np.asarray(images[:count], "float32")
+    images = as_input(images[:count]).astype("float32")
     reconstructions = keras.ops.convert_to_numpy(model(images, training=False))
     grey = images.min() < 0
     strongest = np.abs(images).max() if grey else 1

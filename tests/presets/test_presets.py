@@ -7,10 +7,15 @@ import pytest
 
 from keras_sae import presets
 from keras_sae.layers import KSparse
-from keras_sae.models import DenseAutoencoder, SparseAutoencoder
+from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, SparseAutoencoder, SparseCodingAutoencoder
 from keras_sae.presets._manifest import write_metadata
 from keras_sae.regularizers import ActivityKL
 
+CONVOLUTIONS = [
+    {"tied": True},
+    {"pooling": "max", "upsampling": "nearest"},
+    {"strides": 1, "decoder_kernel_size": 3},
+]
 X = np.random.default_rng(0).uniform(size=(8, 12)).astype("float32")
 
 
@@ -238,3 +243,27 @@ def test_mnist_dense_ksparse_gives_1000_units_of_which_75_fire():
     codes = SparseAutoencoder.from_preset("mnist_dense_ksparse").encoder(np.random.default_rng(0).uniform(size=(5, 28, 28, 1)))
     assert codes.shape == (5, 1000)
     assert (np.count_nonzero(keras.ops.convert_to_numpy(codes), axis=-1) <= 75).all()
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_models_do_not_depend_on_the_image_data_format_of_keras(layout):
+    """Models are made, not called, where the global setting says otherwise; so their layers must say channels last."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format(layout)
+    try:
+        x = np.random.default_rng(0).uniform(size=(2, 4, 6, 3)).astype("float32")
+        models = [
+            DenseAutoencoder((4, 6, 3), 5),
+            SparseCodingAutoencoder((4, 6, 3), 5, keras.regularizers.L1(0.01), steps=2),
+            *(ConvolutionalAutoencoder((4, 6, 3), 5, **options) for options in CONVOLUTIONS),
+        ]
+        for model in models:
+            for part in (model.encoder, model.decoder):
+                for layer in part.layers:
+                    assert getattr(layer, "data_format", "channels_last") == "channels_last", layer
+            assert model(x).shape == x.shape
+        kernel = keras.ops.convert_to_numpy(models[0].encoder.get_layer("encode").kernel)
+        codes = keras.ops.convert_to_numpy(models[0].encoder(x))
+        np.testing.assert_allclose(codes, np.maximum(x.reshape(2, -1) @ kernel, 0), atol=1e-5)
+    finally:
+        keras.config.set_image_data_format(before)
