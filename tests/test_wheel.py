@@ -1,6 +1,5 @@
 """What is in the wheel, which is what users install."""
 
-import compileall
 import os
 import subprocess
 import sys
@@ -33,25 +32,25 @@ def test_carries_presets_recipes_sample_and_licences(wheel):
 
 
 @pytest.mark.slow
-def test_loads_and_exports_a_preset_by_name_from_another_directory(wheel, tmp_path):
-    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
-    compileall.compile_dir(tmp_path / "installed", quiet=2)  # as pip does
+def test_works_where_it_is_installed(wheel, tmp_path):
+    installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def run(*command):
+        environment = {**os.environ, "PYTHONPATH": str(installed)}
+        return subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True).stdout
+
+    run(sys.executable, "-m", "pip", "install", "--no-deps", "--target", installed, wheel)
     code = (
         "import keras_sae, numpy as np; from keras_sae.models import SparseAutoencoder; "
         "print(keras_sae.__file__); "
         "print(SparseAutoencoder.from_preset('mnist_dense_ksparse').encoder(np.zeros((2, 28, 28, 1))).shape); "
         "print(keras_sae.serving.export('mnist_dense_ksparse', 'served'))"
     )
-    (tmp_path / "elsewhere").mkdir()
-    printed = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path / "elsewhere",
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert str(tmp_path / "installed") in printed
+    printed = run(sys.executable, "-c", code)
+    assert str(installed) in printed
     assert "(2, 1000)" in printed
-    assert (tmp_path / "elsewhere" / "served" / "1" / "saved_model.pb").is_file()
-    assert (tmp_path / "elsewhere" / "served" / "client.py").is_file()
+    assert (elsewhere / "served" / "1" / "saved_model.pb").is_file()
+    assert (elsewhere / "served" / "client.py").is_file()
+    assert "pretrained codes" in run(installed / "bin" / "keras-sae", "quickstart", "--output", "quickstart")
+    assert (elsewhere / "quickstart" / "preset" / "metadata.json").is_file()
