@@ -38,7 +38,7 @@ def clean_l1(model, x=X):
         {"dtype": "mixed_float16", "optimizer": "sgd"},  # Keras scales the loss
         pytest.param({"jit_compile": True}, marks=tensorflow_only),
     ],
-    ids=str,
+    ids=lambda options: " ".join(options) or "by default",
 )
 def test_training_charges_the_code_of_the_corrupted_input(options):
     model = blind(**options)
