@@ -1,18 +1,18 @@
-"""The endpoints of an exported model, one per file. To add one, write its file and list it in `ENDPOINTS`."""
+"""The endpoints of an exported model, one per file."""
 
-from keras_sae.serving._endpoints._anomaly_score import ANOMALY_SCORE
-from keras_sae.serving._endpoints._decode import DECODE
-from keras_sae.serving._endpoints._encode import ENCODE
-from keras_sae.serving._endpoints._encode_top_k import ENCODE_TOP_K, check_top_k
-from keras_sae.serving._endpoints._reconstruct import RECONSTRUCT
+import importlib
+
+from keras_sae.serving._endpoints._encode_top_k import check_top_k
 from keras_sae.serving._endpoints._signatures import signatures_of
 
-ENDPOINTS = (
-    ENCODE,
-    ENCODE_TOP_K,
-    DECODE,
-    RECONSTRUCT,
-    ANOMALY_SCORE,
+# In the order in which an export lists them. The module `_NAME` defines `ENDPOINT`.
+_NAMES = (
+    "encode",
+    "encode_top_k",
+    "decode",
+    "reconstruct",
+    "anomaly_score",
 )
+ENDPOINTS = tuple(importlib.import_module(f"{__name__}._{name}").ENDPOINT for name in _NAMES)
 
 __all__ = ["ENDPOINTS", "check_top_k", "signatures_of"]

@@ -10,7 +10,7 @@ def anomaly_score(model, inputs):
     return {"scores": tf.reduce_mean(errors, axis=list(range(1, len(inputs.shape))))}
 
 
-ANOMALY_SCORE = Endpoint(
+ENDPOINT = Endpoint(
     "anomaly_score",
     reads="inputs",
     outputs=("scores",),

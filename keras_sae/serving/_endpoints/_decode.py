@@ -5,6 +5,6 @@ def decode(model, codes):
     return {"reconstructions": as_float32(model.decoder(codes, training=False))}
 
 
-DECODE = Endpoint(
+ENDPOINT = Endpoint(
     "decode", reads="codes", outputs=("reconstructions",), meaning="the reconstruction from each code", function=decode
 )

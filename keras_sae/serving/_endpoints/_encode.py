@@ -5,4 +5,4 @@ def encode(model, inputs):
     return {"codes": as_float32(model.encoder(inputs, training=False))}
 
 
-ENCODE = Endpoint("encode", reads="inputs", outputs=("codes",), meaning="the code of each sample", function=encode)
+ENDPOINT = Endpoint("encode", reads="inputs", outputs=("codes",), meaning="the code of each sample", function=encode)

@@ -30,7 +30,7 @@ def check_top_k(model, top_k):
     return check_integer("top_k", top_k, meaning, at_most=width)
 
 
-ENCODE_TOP_K = Endpoint(
+ENDPOINT = Endpoint(
     "encode_top_k",
     reads="inputs",
     outputs=("indices", "values"),

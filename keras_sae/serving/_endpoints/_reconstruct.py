@@ -6,7 +6,7 @@ def reconstruct(model, inputs):
     return decode(model, model.encoder(inputs, training=False))
 
 
-RECONSTRUCT = Endpoint(
+ENDPOINT = Endpoint(
     "reconstruct",
     reads="inputs",
     outputs=("reconstructions",),
