@@ -1,7 +1,7 @@
-"""How much of a planted dictionary sparse coding finds: `python benchmarks/planted_dictionary.py`.
+"""Measures how much of a known dictionary sparse coding recovers: `python benchmarks/planted_dictionary.py`.
 
-Inputs are sums of a few atoms of a random dictionary, with amplitudes of 1 to 2 of either sign, and a little noise. An atom is
-found where the cosine between it and a learned one exceeds 0.95 in absolute value.
+Each input is a sum of a few atoms of a random dictionary, plus a little noise. Amplitudes are between 1 and 2, with a random
+sign. An atom counts as found if the absolute cosine between it and a learned atom exceeds 0.95.
 """
 
 import argparse
@@ -17,9 +17,9 @@ L1 = keras.regularizers.L1
 
 
 def rows(inputs):
-    """By name: arguments of the model, the scale of the data, the first learning rate, and epochs.
+    """By name: the arguments of the model, the scale of the data, the initial learning rate, and the number of epochs.
 
-    The logarithm tells few large from many small activations above 1 only, so its data are ten times as large.
+    The logarithm prefers few large activations to many small ones only above 1, so its data are ten times as large.
     """
     return {
         "FISTA, L1": ({"sparsity": L1(0.4 / inputs)}, 1, 0.03, 20),
@@ -29,7 +29,7 @@ def rows(inputs):
 
 
 def planted(arguments, seed):
-    """Inputs, and the dictionary that they are made of."""
+    """Inputs, and the dictionary of their atoms."""
     random = np.random.default_rng(seed)
     dictionary = random.normal(size=(arguments.inputs, arguments.units))
     dictionary /= np.linalg.norm(dictionary, axis=0)
@@ -40,7 +40,7 @@ def planted(arguments, seed):
 
 
 def measure(x, dictionary, row, seed, batch_size=100):
-    """The cosine of each planted atom with the nearest learned one, the mean number of active units, and seconds."""
+    """The cosine of each planted atom with the nearest learned one, the mean number of active units, and the seconds."""
     arguments, scale, rate, epochs = row
     keras.utils.set_random_seed(seed)
     model = SparseCodingAutoencoder(*dictionary.shape, **arguments)
@@ -58,13 +58,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default, meaning in (
         ("inputs", 32, "size of an input"),
-        ("units", 64, "atoms planted, and learned"),
+        ("units", 64, "number of atoms"),
         ("active", 3, "atoms in each input"),
-        ("samples", 5000, "inputs"),
-        ("seeds", 3, "runs of each"),
+        ("samples", 5000, "number of inputs"),
+        ("seeds", 3, "runs per row"),
     ):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{meaning} (default {default})")
-    parser.add_argument("--noise", type=float, default=0.01, help="deviation of the noise (default 0.01)")
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{meaning} (default: {default})")
+    parser.add_argument("--noise", type=float, default=0.01, help="standard deviation of the noise (default: 0.01)")
     arguments = parser.parse_args()
     print(f"{'':12}{'found':>9}{'worst run':>11}{'mean |cos|':>12}{'active':>8}{'seconds':>9}")
     for name, row in rows(arguments.inputs).items():

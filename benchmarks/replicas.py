@@ -1,12 +1,12 @@
-"""One device, two replicas in one process, and two processes on this machine train alike: `python benchmarks/replicas.py`.
+"""Compares training on one device, on two replicas in one process, and on two workers: `python benchmarks/replicas.py`.
 
-`mechanisms`: the same recipe with the same global batch, which divides neither among the replicas nor into the data, is
-trained by each mechanism whose numbers depend on the whole batch. Printed is the largest difference from one device, relative
-to the largest entry of what is compared: weights, every logged value of every epoch, `evaluate`, and `predict`. Exits with
-status 1 where one exceeds 1e-9 in float64 or 1e-4 in float32.
+`mechanisms` trains the same recipe with each mechanism whose values depend on the whole batch. The global batch size is
+divisible neither by the number of replicas nor into the data. `architectures` trains every architecture without noise by `fit`
+in Python, in float64: on an array, with validation, several metrics and two steps per execution, and on a data set of one file
+and unknown size.
 
-`architectures`: the same, in float64, of every architecture that draws no noise, by `fit` in Python: of an array, with
-validation and several metrics and two steps per execution; and of a data set of one file and unknown size.
+The script prints the largest difference from one device for weights, logged values, `evaluate` and `predict`, relative to the
+largest entry of the compared array. It exits with status 1 if a difference exceeds 1e-9 in float64 or 1e-4 in float32.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def strategy_of(role):
 
 
 def mechanisms(role, strategy, precision, epochs, folder):
-    """Trains with each mechanism, and gives what came of it."""
+    """Trains with each mechanism. Yields its name, the model, and the values to compare."""
     import keras
 
     from keras_sae.datasets import load_arrays
@@ -71,7 +71,7 @@ def mechanisms(role, strategy, precision, epochs, folder):
             path.write_text(RECIPE.format(epochs=epochs, images=IMAGES, mechanism=mechanism))
         logs = {}
         keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, values, logs=logs: logs.update({epoch: dict(values)}))
-        model = train(load_recipe(path), folder / f"{role} {name}", strategy=strategy, verbose=0, callbacks=[keep])
+        model = train(load_recipe(path), folder / f"{role} {name}", strategy=strategy, callbacks=[keep], verbose=0)
         logs["evaluate"] = model.evaluate(x, batch_size=50, return_dict=True, verbose=0)
         values = {f"{epoch} {key}": value for epoch, of_epoch in logs.items() for key, value in of_epoch.items()}
         values["predict"] = model.predict(x, batch_size=50, verbose=0)
@@ -79,7 +79,7 @@ def mechanisms(role, strategy, precision, epochs, folder):
 
 
 def architectures(role, strategy, precision, epochs, folder):
-    """Trains each architecture, and gives what came of it."""
+    """Trains each architecture. Yields its name, the model, and the values to compare."""
     import keras
     import tensorflow as tf
 
@@ -131,7 +131,7 @@ EXPERIMENTS = {"mechanisms": mechanisms, "architectures": architectures}
 
 
 def run(experiment, role, precision, epochs, folder):
-    """Does an experiment in one role, and writes what came of it."""
+    """Runs an experiment in one role, and writes the values to compare."""
     import keras
 
     strategy = strategy_of(role)
@@ -173,14 +173,14 @@ def start(experiment, role, precision, epochs, folder, ports):
 
 
 def difference(one, other):
-    """The largest difference, relative to the largest entry; infinite where shapes differ."""
+    """The largest difference relative to the largest entry; infinite if shapes differ or values are not finite."""
     if one.shape != other.shape or not (np.isfinite(one).all() and np.isfinite(other).all()):
         return np.inf
     return float(np.abs(one - other).max() / max(np.abs(one).max(), 1e-12))
 
 
 def compare(experiment, precision, epochs):
-    """Does an experiment in all roles and prints the differences. Returns whether all are within bounds."""
+    """Runs an experiment in all roles and prints the differences. Returns whether all are within bounds."""
     within = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -211,8 +211,15 @@ def compare(experiment, precision, epochs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"{' or '.join(EXPERIMENTS)} (default: both)")
-    parser.add_argument("--epochs", type=int, help="of 14 and of 4 steps each (default: 15, and 5)")
-    parser.add_argument("--precision", nargs="+", choices=BOUNDS, help="default: float64 and float32, and float64")
+    parser.add_argument(
+        "--epochs", type=int, help="(default: 15 of 14 steps each for mechanisms, 5 of 4 steps each for architectures)"
+    )
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=BOUNDS,
+        help="(default: float64 and float32 for mechanisms, float64 for architectures)",
+    )
     parser.add_argument("--role", choices=ROLES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -222,7 +229,7 @@ def main():
     within = []
     for experiment in options.experiments or EXPERIMENTS:
         if experiment not in EXPERIMENTS:
-            parser.error(f"an experiment is one of {', '.join(EXPERIMENTS)}. Received: {experiment}")
+            parser.error(f"EXPERIMENT must be one of {', '.join(EXPERIMENTS)}. Received: {experiment}")
         epochs = options.epochs or (15 if experiment == "mechanisms" else 5)
         steps = 14 * epochs if experiment == "mechanisms" else 2 * 4 * epochs
         print(f"{experiment}, {steps} steps. Largest difference from one device, relative to the largest entry:\n")

@@ -1,10 +1,10 @@
-"""What serving costs: `python benchmarks/serving.py`.
+"""Measures the speed and size of exported models: `python benchmarks/serving.py`.
 
-The endpoint `encode` of an exported k-sparse encoder beside a bare tf.function of the same matmul and top-k, which writes the
-same codes. Both are loaded from a SavedModel without Keras, and called in turn in one process, so that what else the machine
-does falls on both. For each number of threads, in a process of its own: p50 and p99 of a call at batch 1, samples per second
-at batch 256, and the ratios of medians. Then each preset with weights in float32 and bfloat16: its size, and what that costs.
-Exits with status 1 where `encode` takes more than 1.15 times what the bare function does.
+The endpoint `encode` of a k-sparse encoder is compared with a bare tf.function of the same matmul and top-k, which returns the
+same codes. Both are loaded from a SavedModel without Keras and called in turn in one process, so that other work on the machine
+slows down both. For each number of threads, in a process of its own, the script prints p50 and p99 of a call at batch 1,
+samples per second at batch 256, and the ratios of medians. Then it prints the size and error of every preset with weights in
+float32 and bfloat16. It exits with status 1 if `encode` takes more than 1.15 times as long as the bare function.
 """
 
 import argparse
@@ -22,7 +22,7 @@ BOUND = 1.15
 
 
 def write_bare(model, path):
-    """The same arithmetic as little as TensorFlow can do of it."""
+    """Saves the same arithmetic with the fewest TensorFlow operations."""
     import tensorflow as tf
 
     dense, select = model.encoder.get_layer("encode"), model.encoder.get_layer("k_sparse")
@@ -43,7 +43,7 @@ def write_bare(model, path):
 
 
 def measure(folder, calls, batches):
-    """Times both in turn. Returns seconds per call, by batch size and name."""
+    """Times both functions in turn. Returns seconds per call, by batch size and name."""
     import tensorflow as tf
 
     threads = int(os.environ["THREADS"])
@@ -70,7 +70,7 @@ IMAGE = (28, 28, 1)
 
 
 def report(threads, seconds):
-    """Prints the figures of a number of threads. Returns the larger ratio."""
+    """Prints the figures for a number of threads. Returns the larger ratio."""
     single, many = seconds["1"], seconds["256"]
     for name, title in (("bare", "bare"), ("export/1", "encode")):
         p50, p99 = np.percentile(single[name], (50, 99)) * 1e3
@@ -82,12 +82,12 @@ def report(threads, seconds):
 
 
 def report_weights():
-    """Prints what each preset costs in either type of weights: the size of the weights, and the error of its golden codes."""
+    """Prints the size of the weights and the error on the golden examples, for each preset and type of weights."""
     from keras_sae import presets
     from keras_sae.serving import export, read_description
 
     width = max(map(len, presets.names()))
-    print(f"\n{'':{width}}  {'weights':8}  {'MB':>6}  {'codes: at most':>14}  {'of the norm':>11}  {'reconstructions':>15}")
+    print(f"\n{'':{width}}  {'weights':8}  {'MB':>6}  {'codes: maximum':>14}  {'relative':>11}  {'reconstructions':>15}")
     for name in presets.names():
         for weights in ("float32", "bfloat16"):
             with tempfile.TemporaryDirectory() as folder:
@@ -102,10 +102,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=1000, help="width of the code (default: %(default)s)")
     parser.add_argument("--k", type=int, default=25, help="active units (default: %(default)s)")
-    parser.add_argument("--calls", type=int, default=3000, help="at batch 1 (default: %(default)s)")
-    parser.add_argument("--batches", type=int, default=300, help="at batch 256 (default: %(default)s)")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="(default: 1 2)")
-    parser.add_argument("--presets", action=argparse.BooleanOptionalAction, default=True, help="size and error of each preset")
+    parser.add_argument("--calls", type=int, default=3000, help="timed calls at batch 1 (default: %(default)s)")
+    parser.add_argument("--batches", type=int, default=300, help="timed calls at batch 256 (default: %(default)s)")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads (default: 1 2)")
+    parser.add_argument(
+        "--presets", action=argparse.BooleanOptionalAction, default=True, help="measure size and error of each preset"
+    )
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -120,7 +122,7 @@ def main():
         folder = Path(name)
         write_bare(model, folder / "bare")
         export(model, folder / "export")
-        print(f"{options.units} units of {IMAGE} images, {options.k} active.\n")
+        print(f"{options.units} units, {options.k} active, images of shape {IMAGE}.\n")
         print(f"{'threads':>7}  {'':6}  {'p50 ms':>8}  {'p99 ms':>8}  {'samples/s':>12}")
         worst = 0
         for threads in options.threads:

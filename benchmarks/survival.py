@@ -1,11 +1,12 @@
-"""What becomes of a training run that is killed.
+"""Kills training runs, resumes them, and compares them with runs that were not killed.
 
     python benchmarks/survival.py kills [--kills 20] [--seed 0]
     python benchmarks/survival.py workers
 
-`kills` kills (SIGKILL) a run at random moments, resumes it each time, and compares its final state, byte by byte, with that
-of a run that was never killed: weights, optimizer, schedules, running means, random state. The recipe has all of them.
-`workers` kills one of two workers, measures how long the other takes to end, and what it says, resumes both, and compares.
+`kills` kills a run at random moments (SIGKILL) and resumes it each time. It compares the final state byte by byte with that of
+a run that was never killed: weights, optimizer, schedules, running means and random state. The recipe uses all of them.
+`workers` kills one of two workers. It measures how long the other one takes to stop and prints its message. Then it resumes
+both and compares.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from replicas import free_ports
 from keras_sae.training import read_run
 
 RECIPE = """
-title = "A recipe with everything that has a state"
+title = "A recipe with every kind of state"
 epochs = 8
 batch_size = 16
 seed = 3
@@ -55,7 +56,7 @@ class = "Adam"
 use_ema = true
 learning_rate = { class = "ExponentialDecay", initial_learning_rate = 0.003, decay_steps = 20, decay_rate = 0.9 }
 """
-# A process that trains, deterministically, with a pause after each step so that a kill strikes it anywhere.
+# A process that trains deterministically. It pauses after each step, so that a kill can hit it anywhere.
 TRAIN = """
 import sys, time
 import keras, tensorflow as tf
@@ -65,9 +66,8 @@ class Pause(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         time.sleep(float(sys.argv[3]))
 recipe, output, _, strategy, every = sys.argv[1:]
-strategy = make_strategy(strategy)
+options = {"strategy": make_strategy(strategy), "checkpoint_seconds": float(every), "callbacks": [Pause()]}
 try:
-    options = {"strategy": strategy, "checkpoint_seconds": float(every), "callbacks": [Pause()]}
     train(load_recipe(recipe), output, resume=True, verbose=0, **options)
 except ConnectionError as error:
     print(error, flush=True)
@@ -108,14 +108,14 @@ def arrays_of(path):
 
 
 def kills(recipe, folder, count, seed):
-    """Returns how many states at the end are byte-equal to those of the run that was never killed, of how many."""
+    """Whether the final states of killed runs are byte-equal to that of the run that was never killed."""
     random.seed(seed)
     finish(start(recipe, folder / "whole"))
     struck, finished, arrays, equal = 0, 0, 0, 0
     while True:
         before = where(folder / "killed")
         process = start(recipe, folder / "killed", pause=0.03 if struck < count else 0.0)
-        # One in five is killed while it starts or loads its state, the others some steps after they came further than before.
+        # One in five is killed while it starts or loads its state, the others some steps after the last saved state.
         early = random.random() < 0.2
         while struck < count and process.poll() is None and not early and where(folder / "killed") == before:
             time.sleep(0.02)
@@ -133,13 +133,12 @@ def kills(recipe, folder, count, seed):
             break
         for path in (folder / "killed").iterdir():
             path.unlink()
-    print(
-        f"{struck} kills in {finished} runs, each then finished: {equal} of {arrays} arrays are byte-equal, and the histories."
-    )
+    print(f"{struck} kills in {finished} runs, all finished: {equal} of {arrays} arrays and all histories are byte-equal.")
     return equal == arrays
 
 
 def compare(folder):
+    """How many arrays of the two final states are byte-equal, and how many there are."""
     one, other = (arrays_of(folder / run / "checkpoint.npz") for run in ("whole", "killed"))
     if (folder / "whole" / "history.csv").read_text() != (folder / "killed" / "history.csv").read_text():
         raise SystemExit("The histories differ.")
@@ -147,7 +146,7 @@ def compare(folder):
 
 
 def workers(recipe, folder):
-    """Returns whether the surviving worker ended in time, and the resumed run as it would have ended."""
+    """Whether the surviving worker stops in time, and the resumed run ends like one that was not killed."""
 
     def pair(output, **options):
         ports = free_ports(2)
@@ -174,25 +173,21 @@ def workers(recipe, folder):
     seconds = time.monotonic() - began
     message = "".join(line for line in printed.splitlines() if "Another worker was lost" in line)
     print(f"The other worker ended {seconds:.1f} s after the kill, with status {first.returncode}, and said:\n  {message}")
-    print(f"Last saved state: epoch {where(folder / 'killed')[0]}. Both start again ...", flush=True)
+    print(f"Last saved state: epoch {where(folder / 'killed')[0]}. Both workers start again ...", flush=True)
     for process in pair("killed"):
         finish(process)
     one, other = (arrays_of(folder / run / "checkpoint.npz") for run in ("whole", "killed"))
     largest = max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True) if a.size)
-    print(f"Largest difference to the run that lost nobody: {largest:.1e}. The second worker wrote: {written(folder)}")
+    files = ", ".join(path.name for path in folder.glob("* of the second/*")) or "none"
+    print(f"Largest difference from the run without a kill: {largest:.1e}. Files of the second worker: {files}")
     return bool(message) and first.returncode == 3 and seconds < 120 and largest < 1e-5
-
-
-def written(folder):
-    files = [path.name for path in folder.glob("* of the second/*")]
-    return ", ".join(files) or "nothing"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", choices=["kills", "workers"])
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=20, help="number of kills (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills (default: %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         recipe = Path(name) / "everything.toml"

@@ -1,4 +1,4 @@
-"""A deep autoencoder beside PCA on the Swiss roll: a table over seeds, and with a path a picture of the first.
+"""Compares a deep autoencoder with PCA on the Swiss roll. Prints a table over seeds, and can draw the first seed.
 
 python benchmarks/swiss_roll.py [swiss_roll.png] [--seeds 3]
 """
@@ -10,9 +10,9 @@ from keras_sae.visualization import plot_clouds
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("path", nargs="?", help="where to write the picture, such as swiss_roll.png")
-    parser.add_argument("--seeds", type=int, default=3, help="how many seeds (3)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", nargs="?", help="file for the picture, for example swiss_roll.png (default: no picture)")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default: %(default)s)")
     arguments = parser.parse_args()
     print("Held-out points, a code of 2     mse of PCA   of the autoencoder   explained by PCA   by the autoencoder")
     for seed in range(arguments.seeds):

@@ -1,9 +1,8 @@
-"""What `keras-sae train` costs beside a bare `fit`: `python benchmarks/throughput.py [--data-dir DIR]`.
+"""Compares the speed of `keras-sae train` with a plain `fit`: `python benchmarks/throughput.py [--data-dir DIR]`.
 
-The recipe mnist_dense_ksparse is trained for a few epochs by `train`, with its logs, metrics of the code, schedule and saved
-states, and by Keras' `fit` over the same images as an array, with the schedule alone, in turn. Compared is the time of an
-epoch, the first of each turn left out, in which TensorFlow traces the step. Then the input pipeline runs by itself, timed by
-`tfds.benchmark`, which needs pandas.
+In turn, the recipe mnist_dense_ksparse is trained for a few epochs by `train`, with logs, metrics of the code, the schedule
+and checkpoints, and by Keras' `fit` on an array of the same images, with only the schedule. The first epoch of each run is not
+timed, because TensorFlow traces the step in it. At the end, `tfds.benchmark` times the input pipeline alone; it needs pandas.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from keras_sae.training import load_recipe, train
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds of each epoch, from the end of the one before, but for the first."""
+    """Seconds of each epoch after the first, from the end of the one before it."""
 
     def on_train_begin(self, logs=None):
         self.seconds, self.last = [], None
@@ -36,7 +35,7 @@ class Clock(keras.callbacks.Callback):
 def by_train(recipe, data_dir, **options):
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        train(recipe, Path(folder) / "run", data_dir, verbose=1, callbacks=[clock], **options)
+        train(recipe, Path(folder) / "run", data_dir, callbacks=[clock], verbose=1, **options)
     return clock.seconds
 
 
@@ -52,9 +51,9 @@ def by_fit(recipe, x):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", help="folder of the TFDS data (default: TFDS_DATA_DIR)")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=3, help="of a turn, the first of which is not counted")
+    parser.add_argument("--data-dir", help="folder of TensorFlow Datasets (default: TFDS_DATA_DIR)")
+    parser.add_argument("--rounds", type=int, default=4, help="runs of each kind (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs per run, at least 2 (default: %(default)s)")
     options = parser.parse_args()
     recipe = load_recipe("mnist_dense_ksparse", [f"epochs={options.epochs}"])
     images, _ = load_arrays("mnist", "train", options.data_dir)
@@ -69,7 +68,7 @@ def main():
     for _ in range(options.rounds):
         for name, way in ways.items():
             seconds[name].append(np.mean(way()))
-    print(f"\n{'':30} {'s/epoch':>8} {'images/s':>9}  throughput beside fit: median, range over {options.rounds} rounds")
+    print(f"\n{'':30} {'s/epoch':>8} {'images/s':>9}  throughput relative to fit: median, range over {options.rounds} rounds")
     for name, times in seconds.items():
         ratios = np.divide(seconds["fit"], times)
         median = np.median(times)
@@ -77,7 +76,7 @@ def main():
         print(f"{name:30} {median:8.2f} {len(x) / median:9,.0f}  {ratio}")
     pipeline = batches(images, recipe.batch_size, seed=0).take(10 * -(-len(x) // recipe.batch_size))
     result = tfds.benchmark(pipeline, batch_size=recipe.batch_size)
-    print(f"\nThe input pipeline alone: {float(result.stats.loc['lasts', 'avg']):,.0f} images/s.")
+    print(f"\nInput pipeline alone: {float(result.stats.loc['lasts', 'avg']):,.0f} images/s.")
 
 
 if __name__ == "__main__":

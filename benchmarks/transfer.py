@@ -1,9 +1,10 @@
-"""What an encoder of MNIST is worth for Fashion-MNIST, and the other way round: with 100, 1000 and all labels.
+"""Measures how well an encoder of MNIST transfers to Fashion-MNIST, and the reverse, with 100, 1,000 and all labels.
 
     python benchmarks/transfer.py [--preset NAME ...] [--data-dir DIR] [--images N]
 
-Beside logistic regression on the frozen codes stand the same on raw pixels, the encoder fine-tuned, and the same network
-trained from scratch for as many steps. What is read of an encoder is what its card's probe reads, chosen on its own data.
+Four classifiers are compared: logistic regression on the frozen encoder, logistic regression on raw pixels, the fine-tuned
+encoder, and the same network trained from scratch for as many steps. The frozen encoder is read as in the probe of its card,
+a choice made on the data it was trained on.
 """
 
 import argparse
@@ -24,10 +25,11 @@ OTHER = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", nargs="+", default=["mnist_dense_ksparse", "fashion_mnist_dense_kl"])
-    parser.add_argument("--data-dir", help="folder of the TFDS data (default: TFDS_DATA_DIR)")
-    parser.add_argument("--images", type=int, help="of the training images the first N alone (default: all)")
-    parser.add_argument("--steps", type=int, default=2000, help="of training, of each network (default: %(default)s)")
+    presets_of_both = ["mnist_dense_ksparse", "fashion_mnist_dense_kl"]
+    parser.add_argument("--preset", nargs="+", default=presets_of_both, help=f"(default: {' '.join(presets_of_both)})")
+    parser.add_argument("--data-dir", help="folder of TensorFlow Datasets (default: TFDS_DATA_DIR)")
+    parser.add_argument("--images", type=int, help="use the first N training images only (default: all)")
+    parser.add_argument("--steps", type=int, default=2000, help="training steps of each network (default: %(default)s)")
     options = parser.parse_args()
     lines = []
     for name in options.preset:
@@ -51,7 +53,7 @@ def main():
                 cells.append("yes" if errors[way] < errors[rival] else "no")
             lines.append(f"| {name} | {task} | {row['labels']:,} | {' | '.join(cells)} |")
     header = ("encoder", "task", "labels", *WAYS.values(), "frozen beats pixels", "fine-tuned beats scratch")
-    print(f"\nTest error in percent, in brackets the 95 % interval.\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
+    print(f"\nTest error in percent, with its 95 % confidence interval.\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
     print("\n".join(lines))
 
 
