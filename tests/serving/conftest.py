@@ -20,7 +20,7 @@ def model():
 
 @pytest.fixture(scope="session")
 def exported(model, tmp_path_factory):
-    """The folder of its export as version 1, with the endpoints for images. To look at, not to change."""
+    """The folder of its export, version 1, with the endpoints for images. Tests must not change it."""
     from keras_sae.serving import export
 
     directory = tmp_path_factory.mktemp("served") / "small"
@@ -30,13 +30,13 @@ def exported(model, tmp_path_factory):
 
 @pytest.fixture
 def copied(exported, tmp_path):
-    """A copy of it, to change."""
+    """A copy of the export that a test may change."""
     return shutil.copytree(exported, tmp_path / "small")
 
 
 @pytest.fixture(scope="session")
 def golden(exported):
-    """Inputs and outputs of each endpoint: `golden["encode"]["inputs"]["inputs"]`."""
+    """Golden inputs and outputs by endpoint: `golden["encode"]["inputs"]["inputs"]`."""
     arrays = {}
     with np.load(exported / "1" / "assets.extra" / "golden.npz", allow_pickle=False) as stored:
         for key in stored.files:

@@ -1,10 +1,10 @@
 /* Runs endpoints of a SavedModel by TensorFlow's C API, with the loader that TF Serving uses: serve DIRECTORY PLAN.
  *
- * The plan is a file of words, and tensors are files of raw numbers:
+ * The plan is a text file. Tensors are files of raw numbers:
  *
- *   feed OPERATION INDEX TYPE RANK SIZE ... FILE     what an endpoint is given; of strings, FILE.0, FILE.1, ... hold one each
- *   fetch OPERATION INDEX FILE                       where what it gives is written
- *   run                                              ends an endpoint; its outcome is printed, "ok" or what was wrong
+ *   feed OPERATION INDEX TYPE RANK SIZE ... FILE     an input; strings are read from FILE.0, FILE.1, ...
+ *   fetch OPERATION INDEX FILE                       an output, and the file to write
+ *   run                                              runs the endpoint and prints "ok" or the error
  */
 #include <stdio.h>
 #include <stdlib.h>

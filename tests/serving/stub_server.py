@@ -1,6 +1,6 @@
-"""A test double of TF Serving: the Predict API over one exported version, by REST and by gRPC, on the loopback interface.
+"""A test double of TF Serving: the Predict API of one exported version, by REST and gRPC, on the loopback interface.
 
-What it is asked and what it answers are TF Serving's own messages and, for REST, its documented JSON.
+Requests and responses are TF Serving's own messages or, for REST, its documented JSON.
 """
 
 import base64
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Model:
-    """A version of a model. `requests` keeps what it was asked, as messages."""
+    """One version of a model. `requests` keeps the requests that it received."""
 
     def __init__(self, name, version, labels):
         import tensorflow as tf
@@ -47,7 +47,7 @@ class Model:
         return {name: value.numpy() for name, value in outputs.items()}
 
     def answer_rest(self, path, body):
-        """The status and the JSON of an answer."""
+        """The status and the JSON of the response."""
         found = re.fullmatch(r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(:predict|/metadata)?", path)
         try:
             self.find(*found.group(1, 2, 3))
@@ -100,7 +100,7 @@ def _from_json(values, spec):
 
 @contextlib.contextmanager
 def rest(model):
-    """Serves by REST. Gives the address."""
+    """Serves by REST. Yields the address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def answer(self, body):
@@ -132,7 +132,7 @@ def rest(model):
 
 @contextlib.contextmanager
 def grpc(model):
-    """Serves by gRPC. Gives the address."""
+    """Serves by gRPC. Yields the address."""
     from concurrent import futures
 
     import grpc

@@ -1,4 +1,4 @@
-"""The client that is written with each export, against a stub that answers as TF Serving does."""
+"""The client in each export, against a stub that responds as TF Serving does."""
 
 import importlib.util
 import json
@@ -32,7 +32,7 @@ def served(stub, exported):
 
 @pytest.fixture(params=["rest", "grpc"])
 def predict(request, stub, served, exported):
-    """`predict_rest` or `predict_grpc` of the client, with the address of the stub."""
+    """`predict_rest` or `predict_grpc` of the client, for the address of the stub."""
     if request.param == "grpc":
         pytest.importorskip("grpc", reason="pip install grpcio")
         pytest.importorskip("tensorflow_serving", reason="pip install --no-deps tensorflow-serving-api")
@@ -47,7 +47,7 @@ def as_request(inputs):
     return {name: list(array) if array.dtype.kind == "S" else array for name, array in inputs.items()}
 
 
-def test_every_endpoint_answers_the_client_with_the_golden_outputs(predict, golden):
+def test_the_client_gets_the_golden_outputs_of_every_endpoint(predict, golden):
     for endpoint, arrays in golden.items():
         outputs = predict(endpoint, as_request(arrays["inputs"]), label="stable")
         assert set(outputs) == set(arrays["outputs"])
@@ -55,7 +55,7 @@ def test_every_endpoint_answers_the_client_with_the_golden_outputs(predict, gold
             np.testing.assert_allclose(outputs[name], expected, atol=1e-5, err_msg=endpoint)
 
 
-def test_the_client_says_what_the_server_says_was_wrong(predict, golden):
+def test_the_client_raises_the_error_of_the_server(predict, golden):
     inputs = golden["encode"]["inputs"]
     for arguments, options, message in (
         (("embed", inputs), {}, 'Serving signature key "embed" not found'),
@@ -69,7 +69,7 @@ def test_the_client_says_what_the_server_says_was_wrong(predict, golden):
             predict(*arguments, **options)
 
 
-def test_a_nan_comes_back_as_one_and_no_samples_as_none(predict, golden):
+def test_a_nan_comes_back_as_a_nan(predict, golden):
     inputs = golden["anomaly_score"]["inputs"]["inputs"].copy()
     inputs[0, 0, 0] = np.nan
     scores = predict("anomaly_score", {"inputs": inputs})["scores"]
@@ -77,7 +77,7 @@ def test_a_nan_comes_back_as_one_and_no_samples_as_none(predict, golden):
     np.testing.assert_allclose(scores[1:], golden["anomaly_score"]["outputs"]["scores"][1:], rtol=1e-5)
 
 
-def test_the_client_asks_by_tf_servings_own_messages(stub, served, exported, golden):
+def test_the_client_sends_the_messages_of_tf_serving(stub, served, exported, golden):
     pytest.importorskip("grpc", reason="pip install grpcio")
     apis = pytest.importorskip("tensorflow_serving.apis.predict_pb2", reason="pip install --no-deps tensorflow-serving-api")
     client = load_module(exported / "client.py")
@@ -90,7 +90,7 @@ def test_the_client_asks_by_tf_servings_own_messages(stub, served, exported, gol
     assert asked == example
 
 
-def test_example_requests_are_answered(stub, served, exported, golden):
+def test_example_requests_get_the_golden_outputs(stub, served, exported, golden):
     requests = exported / "1" / "assets.extra" / "requests"
     with stub.rest(served) as address:
         for endpoint, arrays in golden.items():
