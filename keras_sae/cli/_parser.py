@@ -9,6 +9,7 @@ COMMANDS = (
     "quickstart",
     "list",
     "info",
+    "seal",
     "compare",
     "train",
     "recipes",

@@ -244,17 +244,20 @@ class SparseAutoencoder(DistributedModel):
         """Saves the model as a preset: a directory that `from_preset` loads on any machine.
 
         Writes `config.json`, `model.weights.h5` and `metadata.json`, which holds the SHA-256 of every file. Files are written
-        to a temporary directory and moved into place at the end. An earlier preset in `directory` is replaced.
-        `docs/presets.md` explains how to share a preset.
+        to a temporary directory and moved into place at the end. `docs/presets.md` explains how to share a preset.
+
+        An earlier preset in `directory` is replaced: `metadata.json` and the files that it lists. Everything else stays, such
+        as `.git` and your notes. A card that you edited stays as `README.md`, or under another name if you give a `card`.
 
         Args:
             directory: Where to save. A directory that holds something other than a preset is refused.
             metadata: Dictionary of anything else to keep, as JSON: the recipe, metrics, a licence.
-            examples: A few inputs, of shape `(n, ...)`. Saved with their codes and reconstructions as `reference.npz`.
+            examples: A few finite inputs, of shape `(n, ...)`. Saved with their codes and reconstructions as `reference.npz`.
             card: Markdown text for users, or a function from the metadata to such a text. Saved as `README.md`.
 
         Raises:
-            FileExistsError: `directory` exists and is not a preset.
+            FileExistsError: `directory` exists and is not a preset, or a new file would replace one of yours.
+            ValueError: A weight, an example, or its code or reconstruction is not finite.
         """
         presets.save(self, directory, metadata=metadata, examples=examples, card=card)
 
@@ -262,8 +265,8 @@ class SparseAutoencoder(DistributedModel):
     def from_preset(cls, preset, load_weights=True):
         """Loads a pretrained model.
 
-        Every file is first checked against its SHA-256. No code from the preset runs: only classes of Keras and registered
-        classes are made. The network is used for an address only. See `docs/presets.md`.
+        Every file but the card is first checked against its SHA-256. No code from the preset runs: only classes of Keras and
+        registered classes are made. The network is used for an address only. See `docs/presets.md`.
 
         Args:
             preset: A name from `keras_sae.presets.names()`; a directory written by `save_to_preset`; or the address of such a

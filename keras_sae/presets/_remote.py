@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from keras_sae._backend import load_keras
 from keras_sae.presets import _hub
-from keras_sae.presets._manifest import METADATA, read_metadata
+from keras_sae.presets._manifest import CARD, METADATA, read_metadata
 
 LARGEST = 8 * 2**30  # bytes of a preset
 LARGEST_METADATA = 2**20
@@ -80,7 +80,7 @@ def _fetch(address, entry, pin):
         try:
             left = LARGEST
             for file, digest in read_metadata(draft, verify=False)["files"].items():
-                left -= _download(f"{address}/{file}", draft / file, left, digest)
+                left -= _download(f"{address}/{file}", draft / file, left, None if file == CARD else digest)
             _check(draft, pin)
         except ValueError as error:
             raise ValueError(f"There is no complete preset at {address}. {error}") from error
@@ -139,8 +139,8 @@ def _move(draft, entry, pin):
 
 
 def _check(directory, pin):
-    """Verifies all files of a preset, and that it is the pinned one."""
-    found = read_metadata(directory)["metadata_sha256"]
+    """Verifies all files of a preset, and that it is the pinned one, to its card."""
+    found = read_metadata(directory, verify="card" if pin else True)["metadata_sha256"]
     if pin and found != pin:
         raise ValueError(
             f"The preset in {str(directory)!r} is not the one that the address pins. Expected metadata_sha256: {pin}. "

@@ -1,8 +1,5 @@
-import contextlib
 import importlib
 import json
-import os
-import shutil
 import tempfile
 import time
 import zipfile
@@ -15,7 +12,9 @@ import numpy as np
 from keras_sae._pixels import as_input
 from keras_sae.presets._catalog import find
 from keras_sae.presets._classes import check_classes
-from keras_sae.presets._manifest import CARD, CONFIG, METADATA, REFERENCE, WEIGHTS, read_metadata, write_metadata
+from keras_sae.presets._finite import check_finite
+from keras_sae.presets._manifest import CARD, CONFIG, METADATA, REFERENCE, WEIGHTS, read_metadata, write_lines, write_metadata
+from keras_sae.presets._replace import others, replacing
 from keras_sae.version import __version__
 
 
@@ -26,59 +25,42 @@ def save(model, directory, metadata=None, examples=None, card=None, files=None):
         card: The text of the card, `README.md`, or a function that makes it from the metadata.
         files: Dictionary from names of more files, such as pictures, to their content as bytes.
     """
-    directory = Path(directory).expanduser()
-    if directory.exists() and not (directory / METADATA).is_file() and (not directory.is_dir() or any(directory.iterdir())):
-        raise FileExistsError(
-            f"{str(directory)!r} exists, is not a preset, and is not replaced. Choose another directory, or empty this one."
-        )
-    with _replacing(directory) as draft:
+    directory = Path(directory).expanduser().resolve()
+    others(directory)  # a directory that is not replaced is refused before the work
+    check_finite(model, "is not saved as a preset")
+    if examples is not None:
+        examples = _finite_examples(examples)
+    with replacing(directory) as draft:
         config = keras.saving.serialize_keras_object(model)
         config.pop("compile_config", None)  # a preset is a model to use; how it was trained is in the metadata
-        (draft / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        write_lines(draft / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
         _save_weights(model, draft / WEIGHTS)
         if examples is not None:
-            examples = as_input(examples).astype("float32")
             codes = _as_numpy(model.encoder(examples, training=False))
             reconstructions = _as_numpy(model.decoder(codes, training=False))
+            if not (np.isfinite(codes).all() and np.isfinite(reconstructions).all()):
+                raise ValueError(
+                    f"The model {model.name!r} gives NaN or infinite codes or reconstructions of the `examples`, though its "
+                    "weights are finite. Choose other examples, or scale them as in training."
+                )
             np.savez_compressed(draft / REFERENCE, inputs=examples, codes=codes, reconstructions=reconstructions)
         for name, content in (files or {}).items():
             (draft / name).write_bytes(content)
         metadata = {**(metadata or {}), **_description(model)}
         if card is not None:
-            (draft / CARD).write_text(card(metadata) if callable(card) else card, encoding="utf-8")
+            write_lines(draft / CARD, card(metadata) if callable(card) else card)
         write_metadata(draft, metadata)
 
 
-def rewrite(directory, metadata, card):
-    """Replaces the metadata and the card of a preset. Its other files stay unchanged.
-
-    Args:
-        card: Function from the metadata to the text of the card.
-    """
-    directory = Path(directory)
-    read_metadata(directory)  # a damaged file must not get a valid checksum
-    with _replacing(directory) as draft:
-        shutil.copytree(directory, draft, dirs_exist_ok=True)
-        (draft / CARD).write_text(card(metadata), encoding="utf-8")
-        write_metadata(draft, metadata)
-
-
-@contextlib.contextmanager
-def _replacing(directory):
-    """Yields a new directory, which takes the place of `directory` at the end of the block."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as beside:
-        draft, earlier = Path(beside) / "new", Path(beside) / "earlier"
-        draft.mkdir()
-        yield draft
-        if directory.exists():
-            os.replace(directory, earlier)
-        try:
-            os.replace(draft, directory)
-        except OSError:
-            if earlier.exists():  # it would be deleted with the temporary directory
-                os.replace(earlier, directory)
-            raise
+def _finite_examples(examples):
+    examples = as_input(examples).astype("float32")
+    wrong = [index for index, each in enumerate(examples) if not np.isfinite(each).all()]
+    if wrong:
+        raise ValueError(
+            "`examples` are stored with their codes, to test that the model still gives the same, and must be finite. "
+            f"Received: NaN or infinite values in example {wrong[0]}. Choose other examples."
+        )
+    return examples
 
 
 def load(preset, load_weights=True):

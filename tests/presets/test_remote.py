@@ -47,6 +47,17 @@ def test_what_is_fetched_goes_through_the_downloader_of_keras_with_its_hash(publ
     assert asked == {**metadata["files"], "metadata.json": None}
 
 
+def test_an_edited_card_is_fetched_too_but_not_under_a_pin(published, serve, cache, tmp_path):
+    directory = shutil.copytree(published / "preset", tmp_path / "preset")
+    (directory / "README.md").write_text("# A card\n")
+    pin = presets.seal(directory)
+    (directory / "README.md").write_text("# A card, edited on the website\r\n")
+    address = serve(tmp_path).url + "/preset"
+    assert "edited" in (presets.find(address) / "README.md").read_text()
+    with pytest.raises(ValueError, match=r"README\.md' is damaged"):
+        presets.find(f"{address}#sha256={pin}")
+
+
 def test_a_pin_accepts_one_preset_alone(published, serve, cache):
     address = f"{serve(published).url}/preset"
     digest = presets.read_metadata(published / "preset")["metadata_sha256"]
