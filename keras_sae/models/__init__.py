@@ -1,4 +1,4 @@
-"""Architectures: each a `SparseAutoencoder`, trained with `fit`."""
+"""Architectures. Each is a `SparseAutoencoder`, trained with `fit`."""
 
 from keras_sae.models._convolutional import ConvolutionalAutoencoder
 from keras_sae.models._deep import DeepAutoencoder
