@@ -3,9 +3,13 @@ import socket
 import urllib.request
 
 from keras_sae._checks import nearest
+from keras_sae.datasets import _patches
 from keras_sae.datasets._arrays import file_of, read_file, splits_of
 from keras_sae.datasets._fashion_mnist_sample import SAMPLE
-from keras_sae.datasets._patches import COUNTS, DATA_SETS, read
+
+# Data sets that the package makes itself, and their modules. A module has `DATA_SETS`, the names; `COUNTS`, the number of
+# examples in each split; and `read(name, split)`, which returns a dictionary of the arrays `image` and `label`.
+_MADE_HERE = {name: module for module in (_patches,) for name in module.DATA_SETS}
 
 
 def find_source(name, data_dir=None):
@@ -16,8 +20,9 @@ def find_source(name, data_dir=None):
     """
     import tensorflow as tf
 
-    if name in DATA_SETS:
-        return list(COUNTS), lambda split: tf.data.Dataset.from_tensor_slices(read(name, split))
+    if name in _MADE_HERE:
+        module = _MADE_HERE[name]
+        return list(module.COUNTS), lambda split: tf.data.Dataset.from_tensor_slices(module.read(name, split))
     path = file_of(name, data_dir)
     if path.is_file():
 
@@ -46,7 +51,7 @@ def find_builder(name, data_dir=None):
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
-        known = [SAMPLE, *DATA_SETS, *tfds.list_builders(with_community_datasets=False)]
+        known = [SAMPLE, *_MADE_HERE, *tfds.list_builders(with_community_datasets=False)]
         raise ValueError(
             f"TensorFlow Datasets has no data set named {name!r}. {nearest(name, known)}"
             "https://www.tensorflow.org/datasets/catalog lists all names."
