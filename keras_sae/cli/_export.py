@@ -1,3 +1,5 @@
+import os
+import re
 import shlex
 from pathlib import Path
 
@@ -5,6 +7,7 @@ from keras_sae import presets
 from keras_sae.cli._arguments import add_preset
 from keras_sae.cli._package import load_package
 
+FORMATS = (".onnx", ".tflite", ".xml")
 SUMMARY = "export a pretrained model as a SavedModel for TF Serving"
 DETAILS = (
     "Writes DIR/VERSION, a SavedModel with an endpoint for each use: codes, their largest entries, reconstructions, anomaly "
@@ -30,15 +33,14 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--weights",
-        default="float32",
         choices=("float32", "bfloat16"),
-        help="type of the stored weights; bfloat16 halves the size (default: %(default)s)",
+        help="type of the stored weights; bfloat16 halves the size (default: that of the model)",
     )
 
 
 def run(options):
-    to_file = Path(options.directory).suffix in (".onnx", ".tflite", ".xml")
-    if to_file and (options.model_version is not None or options.top_k or options.image_inputs or options.weights != "float32"):
+    to_file = _is_file(options.directory)
+    if to_file and (options.model_version is not None or options.top_k or options.image_inputs or options.weights):
         raise ValueError(
             "--model-version, --top-k, --image-inputs and --weights apply to a SavedModel, but "
             f"{options.directory!r} is the name of a file in another format. Remove them, or give a folder."
@@ -66,3 +68,16 @@ def run(options):
         print(f"  {name}: {difference['maximum']:.1e}, {difference['relative']:.1e}")
     print(f"How to serve it: {path.parent / 'README.md'}")
     print(f"Check it: keras-sae verify-export {shlex.quote(options.directory)}")
+
+
+def _is_file(path):
+    """Whether the encoder is written to a file of another format. Refuses names of files of unknown formats."""
+    suffix = Path(path).suffix
+    if suffix.lower() in FORMATS:
+        return True
+    if re.fullmatch(r"\.(?!v\d)[A-Za-z]\w*", suffix, re.ASCII) and not path.endswith(("/", os.sep)) and not Path(path).is_dir():
+        raise ValueError(
+            f"The suffix of {path!r} is none of the formats that the encoder is written in: {', '.join(FORMATS)}. For a folder "
+            f"with a SavedModel, add a slash: {path + '/'!r}."
+        )
+    return False

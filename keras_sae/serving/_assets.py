@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 import re
+import unicodedata
 from importlib import resources
 from pathlib import Path
 
@@ -20,20 +21,21 @@ _OF_THE_MODEL = ("README.md", "batching_parameters.txt", "client.py", "models.co
 
 
 def write_version_assets(model, signatures, version, name, weights, examples):
-    """Runs a SavedModel on golden examples, and writes `assets.extra`.
+    """Runs a SavedModel on golden examples, and writes `assets.extra`. Refuses outputs that are not finite.
 
     Args:
         model: The model that was exported.
         signatures: Its `Signature` objects by name.
         version: `pathlib.Path` of the SavedModel.
         name: Name of the model in requests.
-        weights: The type in which weights are stored.
+        weights: The type in which weights are stored, in words.
         examples: Array of encoder inputs.
     """
     import tensorflow as tf
 
     functions = tf.saved_model.load(str(version)).signatures
     golden = golden_examples(signatures, functions, examples)
+    _check_finite(model, golden)
     extra = version / EXTRA
     write_requests(extra, name, golden)
     description = {
@@ -52,14 +54,27 @@ def write_version_assets(model, signatures, version, name, weights, examples):
         },
         "difference": _differences(model, golden),
     }
-    (extra / "export.json").write_text(json.dumps(description, indent=2) + "\n")
+    (extra / "export.json").write_text(json.dumps(description, indent=2, allow_nan=False) + "\n")
     (extra / "README.md").write_text(_version_readme(description), encoding="utf-8")
     write_checksums(version)
 
 
+def _check_finite(model, golden):
+    for key, example in golden.items():
+        for name, values in example.outputs.items():
+            if not np.isfinite(values.astype("float64")).all():
+                raise ValueError(
+                    f"The {type(model).__name__} {model.name!r} is not exported: the output {name!r} of its endpoint {key!r} "
+                    "is NaN or infinite for the examples, though weights and examples are finite. Pass other `examples`, or "
+                    "scale them as in training."
+                )
+
+
 def served_name(directory):
-    """The name of a model in requests: that of its folder, without characters that an address cannot contain."""
-    return re.sub(r"[^\w.-]", "_", Path(directory).resolve().name)
+    """The name of a model in requests: that of its folder, in letters, digits and `_.-`, since it is part of an address."""
+    letters = unicodedata.normalize("NFKD", Path(directory).resolve().name)
+    without_accents = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return re.sub(r"[^\w.-]", "_", without_accents, flags=re.ASCII)
 
 
 def read_description(version):

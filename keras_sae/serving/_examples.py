@@ -63,8 +63,8 @@ def _json(endpoint, tensors, row):
     columns = {name: _as_json(array) for name, array in tensors.items()}
     if row:
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        return json.dumps({"signature_name": endpoint, "instances": rows}) + "\n"
-    return json.dumps({"signature_name": endpoint, "inputs": columns}) + "\n"
+        return json.dumps({"signature_name": endpoint, "instances": rows}, allow_nan=False) + "\n"
+    return json.dumps({"signature_name": endpoint, "inputs": columns}, allow_nan=False) + "\n"
 
 
 def _as_json(array):

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_sae import presets
 from keras_sae.models import SparseAutoencoder
 
 
@@ -54,7 +55,8 @@ def export_encoder(model, path):
 
     Args:
         model: A `SparseAutoencoder`, or the name or directory of a preset.
-        path: The file to write. An existing file is not overwritten.
+        path: The file to write. Its suffix, in capitals or not, is the format. An existing file is not overwritten, nor is an
+            existing `.bin` of the same name by OpenVINO's weights.
 
     Returns:
         Float, the largest difference of an entry of a code from that of the encoder.
@@ -63,42 +65,51 @@ def export_encoder(model, path):
         FileExistsError: The file exists.
         ImportError: The packages for the format are not installed.
         RuntimeError: The file gives codes that differ from the encoder's.
-        ValueError: The suffix is unknown, or the encoder cannot be written in this format.
+        ValueError: The suffix is unknown, a weight is NaN or infinite, or the encoder cannot be written in this format.
     """
     path = Path(path).expanduser()
-    if path.suffix not in FORMATS:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
         raise ValueError(
             f"The suffix of `path` is the format and must be one of {', '.join(FORMATS)}. Received: {str(path)!r}. "
             "To write a SavedModel, use `export`."
         )
     if isinstance(model, (str, os.PathLike)):
         model = SparseAutoencoder.from_preset(model)
-    if path.exists():
-        raise FileExistsError(f"`path` is the file to write, and an existing file is not overwritten. Received: {str(path)!r}.")
+    presets.check_finite(model.encoder, "is not exported")
+    for file in (path, path.with_suffix(".bin")) if suffix == ".xml" else (path,):
+        _refuse_existing(file)
     path.parent.mkdir(parents=True, exist_ok=True)
-    kind, extra, run = FORMATS[path.suffix]
+    kind, extra, run = FORMATS[suffix]
     inputs = np.random.default_rng(0).uniform(size=(3, *(size or 32 for size in model.encoder.input_shape[1:])))
     inputs = inputs.astype(keras.backend.standardize_dtype(model.encoder.inputs[0].dtype))
     codes = keras.ops.convert_to_numpy(model.encoder(inputs, training=False))
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as temporary:
-        draft = Path(temporary) / path.name
+        draft = Path(temporary) / f"{path.stem}{suffix}"
         try:
             model.encoder.export(str(draft), format=kind, verbose=False)
             written = run(draft, inputs)
         except ImportError as error:
             raise ImportError(
-                f"A package for {path.suffix} files is not installed: {error}. "
-                f'Install it with pip install "keras_sae[{extra}]".'
+                f'A package for {suffix} files is not installed: {error}. Install it with pip install "keras_sae[{extra}]".'
             ) from error
         except Exception as error:
             raise ValueError(
-                f"The encoder of {model.name!r} cannot be written as a {path.suffix} file: {type(error).__name__}: {error}"
+                f"The encoder of {model.name!r} cannot be written as a {suffix} file: {type(error).__name__}: {error}"
             ) from error
         difference = float(np.abs(written - codes).max())
         if not difference <= 1e-4 * max(1.0, float(np.abs(codes).max())):
             raise RuntimeError(
-                f"The {path.suffix} file of the encoder of {model.name!r} was not kept: its codes differ by {difference:.1e}."
+                f"The {suffix} file of the encoder of {model.name!r} was not kept: its codes differ by {difference:.1e}."
             )
-        for file in sorted(Path(temporary).iterdir()):
-            os.replace(file, path.parent / file.name)
+        files = {file: path if file == draft else path.parent / file.name for file in sorted(Path(temporary).iterdir())}
+        for target in files.values():
+            _refuse_existing(target)
+        for file, target in files.items():
+            os.replace(file, target)
     return difference
+
+
+def _refuse_existing(file):
+    if os.path.lexists(file):
+        raise FileExistsError(f"An existing file is not overwritten. `path` needs {str(file)!r}, which exists. Choose another.")

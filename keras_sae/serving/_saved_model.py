@@ -11,13 +11,14 @@ from keras_sae._pixels import as_input
 from keras_sae.models import SparseAutoencoder
 from keras_sae.serving._assets import served_name, write_model_assets, write_version_assets
 from keras_sae.serving._endpoints import ENDPOINTS, check_top_k, signatures_of
-from keras_sae.serving._versions import move_version, refuse_existing, temporary_folder
+from keras_sae.serving._formats import FORMATS
+from keras_sae.serving._versions import check_path, move_version, refuse_existing, temporary_folder
 
 WEIGHTS = ("float32", "bfloat16")
 CALLS_PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
-def export(model, directory, version=None, top_k=None, image_inputs=False, weights="float32", examples=None):
+def export(model, directory, version=None, top_k=None, image_inputs=False, weights=None, examples=None):
     """Exports a model for TF Serving: a SavedModel in `directory/version`, with everything that a server and its clients need.
 
     Endpoints (signatures), each for a batch of any size:
@@ -35,15 +36,17 @@ def export(model, directory, version=None, top_k=None, image_inputs=False, weigh
 
     Args:
         model: A `SparseAutoencoder`, or the name or directory of a preset.
-        directory: Folder of the model, TF Serving's `model_base_path`. Its last part is the name of the model.
+        directory: Folder of the model, TF Serving's `model_base_path`. Its last part is the name of the model. In requests,
+            accents are dropped, and characters other than letters, digits and `_.-` are replaced by `_`.
         version: Integer, at least 0. TF Serving serves the highest one. By default 1 more than the highest in `directory`.
         top_k: Integer, at least 1 and at most the width of a code. Number of entries that `encode_top_k` returns. The default
             is the number that a `KSparse` at the end of the encoder keeps, or else 32, or the width of a narrower code.
         image_inputs: Whether to add two variants of every endpoint that reads `inputs`: `encode_images` reads `images`,
             uint8, and `encode_image_bytes` reads `image_bytes`, PNG or JPEG files. Both divide pixels by 255.
-        weights: `"float32"`, or `"bfloat16"` to store float32 weights in half the size. Arithmetic stays in float32.
-        examples: Array of up to 8 inputs for the golden examples. By default those of the preset, or else random numbers in
-            [0, 1).
+        weights: Type in which weights are stored: `"float32"`, or `"bfloat16"` for half the size. By default that of the
+            model. Arithmetic stays in the type of the model.
+        examples: Array of up to 8 finite inputs for the golden examples. By default those of the preset, or else random numbers
+            in [0, 1).
 
     Returns:
         `pathlib.Path` of `directory/version`.
@@ -51,7 +54,7 @@ def export(model, directory, version=None, top_k=None, image_inputs=False, weigh
     Raises:
         FileExistsError: The version exists. An existing version is never overwritten.
         RuntimeError: The Keras backend is not TensorFlow.
-        ValueError: An argument is invalid, or a layer of the model cannot be exported.
+        ValueError: An argument is invalid, a weight is NaN or infinite, or a layer of the model cannot be exported.
 
     Example:
 
@@ -65,9 +68,10 @@ def export(model, directory, version=None, top_k=None, image_inputs=False, weigh
     model, examples = _load(model, examples)
     if version is not None:
         version = check_integer("version", version, "is the number of the exported version", at_least=0)
-    if weights not in WEIGHTS:
+    if weights is not None and weights not in WEIGHTS:
         raise ValueError(
-            f'`weights` is the type in which weights are stored, "float32" or "bfloat16". Received: weights={weights!r}.'
+            '`weights` is the type in which weights are stored, "float32" or "bfloat16", or None for that of the model. '
+            f"Received: weights={weights!r}."
         )
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
@@ -75,14 +79,21 @@ def export(model, directory, version=None, top_k=None, image_inputs=False, weigh
             f"Received: the backend {keras.backend.backend()!r}. Save the model with `save_to_preset`, and export that preset "
             "in a process with KERAS_BACKEND=tensorflow."
         )
+    directory = Path(directory).expanduser()
+    check_path(directory)
+    if directory.suffix.lower() in FORMATS:
+        raise ValueError(
+            f"`directory` is a folder of versions, but {directory.name!r} has the suffix of a file. To write the encoder in "
+            "that format, use `export_encoder`."
+        )
+    presets.check_finite(model, "is not exported")
     examples = _check_examples(model, examples)
     signatures = signatures_of(ENDPOINTS, model, {"top_k": check_top_k(model, top_k)}, image_inputs)
-    directory = Path(directory).expanduser()
     refuse_existing(directory, version)
     with temporary_folder(directory) as temporary:
         draft = temporary / "model"
         _write(model, signatures, draft, weights)
-        write_version_assets(model, signatures, draft, served_name(directory), weights, examples)
+        write_version_assets(model, signatures, draft, served_name(directory), _stored_types(model, weights), examples)
         version = move_version(draft, directory, version)
         write_model_assets(directory, version)
     return directory / str(version)
@@ -121,19 +132,21 @@ def _check_examples(model, examples):
             "`examples` are inputs of the model with a batch axis, at least one. "
             f"Received: an array of shape {examples.shape}; the model reads {('n', *shape)}."
         )
+    if not np.isfinite(examples[:8]).all():
+        raise ValueError("`examples` must be finite. Received: an array with NaN or infinite values. Pass others.")
     return examples[:8]
 
 
 def _write(model, signatures, path, weights):
     import tensorflow as tf
 
-    stored = _in_bfloat16(model) if weights == "bfloat16" else []
+    stored = _converted(model, weights) if weights else []
 
     def concrete(signature):
         def function(tensor):
             # Refuses wrong shapes, which a Reshape layer would turn into other samples.
             tensor = tf.ensure_shape(tensor, signature.input.shape)
-            state = [(weight, tf.cast(value, "float32")) for weight, value in stored]
+            state = [(weight, tf.cast(value, weight.dtype)) for weight, value in stored]
             with keras.StatelessScope(state_mapping=state) if state else contextlib.nullcontext():
                 return signature.function(tensor)
 
@@ -179,9 +192,22 @@ def _refuse_python(model, functions):
         )
 
 
-def _in_bfloat16(model):
-    """Pairs of a float32 weight of a model and a variable that holds it in half the size."""
+def _float_weights(model):
+    weights = {id(weight): weight for weight in (*model.encoder.weights, *model.decoder.weights) if "float" in weight.dtype}
+    return list(weights.values())
+
+
+def _converted(model, dtype):
+    """Pairs of a weight of another type and a variable that holds it as `dtype`."""
     import tensorflow as tf
 
-    weights = {id(weight): weight for weight in (*model.encoder.weights, *model.decoder.weights) if weight.dtype == "float32"}
-    return [(weight, tf.Variable(tf.cast(weight.value, "bfloat16"), trainable=False)) for weight in weights.values()]
+    return [
+        (weight, tf.Variable(tf.cast(weight.value, dtype), trainable=False))
+        for weight in _float_weights(model)
+        if weight.dtype != dtype
+    ]
+
+
+def _stored_types(model, dtype):
+    """The types of the stored weights, for README and export.json."""
+    return dtype or " and ".join(sorted({weight.dtype for weight in _float_weights(model)})) or "no floats"

@@ -1,10 +1,10 @@
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
-from keras_sae.serving._versions import versions_in
+from keras_sae.serving._server_config import check_server_config
+from keras_sae.serving._versions import check_path, folders_in, version_of
 
 
 def verify_export(directory):
@@ -17,7 +17,10 @@ def verify_export(directory):
     - the golden inputs give the golden outputs within the tolerance of the endpoint (1e-5), at batch sizes 1, 7 and 256;
     - the example requests and warm-up records give the golden outputs too.
 
-    In the folder of a model, it also checks that the versions in `models.config` exist.
+    In the folder of a model, it also checks `models.config`: TF Serving can read it, it names this model and its folder, the
+    versions that it serves exist, and every label is that of a served version.
+
+    Like TF Serving, it reads the names of folders as numbers: version 1 may be in `001`.
 
     Args:
         directory: The folder of a model, to check all its versions, or the folder of one version.
@@ -27,14 +30,16 @@ def verify_export(directory):
 
     Raises:
         FileNotFoundError: The folder has no version.
+        ValueError: TensorFlow cannot load a model from such a path.
         RuntimeError: A check failed. The message names the first failure.
     """
     directory = Path(directory).expanduser().resolve()
-    versions = [directory / str(version) for version in versions_in(directory)]
-    if (directory / "saved_model.pb").is_file() or (directory.name.isdecimal() and directory.is_dir()):
+    check_path(directory)
+    versions = list(folders_in(directory).values())
+    if (directory / "saved_model.pb").is_file() or (version_of(directory) is not None and directory.is_dir()):
         versions = [directory]
     elif versions:
-        _check_config(directory, versions)
+        check_server_config(directory)
     if not versions:
         raise FileNotFoundError(
             "`verify_export` needs the folder of an exported model, or of one of its versions, whose name is a number. "
@@ -52,13 +57,3 @@ def verify_export(directory):
         lines = completed.stderr.strip().splitlines()
         raise RuntimeError(lines[-1] if completed.returncode == 1 and lines else completed.stderr[-2000:])
     return completed.stdout.splitlines()
-
-
-def _check_config(directory, versions):
-    config = directory / "models.config"
-    if not config.is_file():
-        raise RuntimeError(f"{config} is missing, so a server does not know what to serve. Another `export` writes it again.")
-    named = re.findall(r"\bversions\s*:\s*(\d+)", re.sub(r"#.*", "", config.read_text()))
-    for version in named:
-        if directory / version not in versions:
-            raise RuntimeError(f"{config} serves version {version}, but there is no folder with this name.")

@@ -2,21 +2,47 @@
 
 import contextlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
 
-def versions_in(directory):
-    """The versions in a folder, ascending: like TF Serving, every subfolder whose name is a number."""
+def version_of(folder):
+    """The version in a folder of this name, or None. Like TF Serving, it reads a number: that of `001` is 1."""
+    return int(folder.name) if re.fullmatch("[0-9]+", folder.name) else None
+
+
+def folders_in(directory):
+    """The folders of the versions in a directory, by version, ascending.
+
+    If two folders have the same number, TF Serving loads the last one in alphabetical order, and so does this.
+    """
     if not Path(directory).is_dir():
-        return []
-    return sorted(int(path.name) for path in Path(directory).iterdir() if path.name.isdecimal())
+        return {}
+    folders = {version_of(path): path for path in sorted(Path(directory).iterdir())}
+    folders.pop(None, None)
+    return dict(sorted(folders.items()))
+
+
+def versions_in(directory):
+    return list(folders_in(directory))
+
+
+def check_path(directory):
+    """Raises ValueError if TensorFlow could not load a model from this path."""
+    special = sorted(set("*?[\\") & set(str(Path(directory).resolve()))) if os.name == "posix" else []
+    if special:
+        raise ValueError(
+            f"TensorFlow reads {' '.join(special)} in a path as a pattern, and cannot load a model from "
+            f"{str(Path(directory).resolve())!r}. Choose a path without {' '.join(special)}."
+        )
 
 
 def refuse_existing(directory, version):
-    if version is not None and (directory / str(version)).exists():
+    folder = None if version is None else folders_in(directory).get(version, directory / str(version))
+    if folder is not None and folder.exists():
         raise FileExistsError(
-            f"{str(directory / str(version))!r} exists, and an existing version is never overwritten. "
+            f"{str(folder)!r} exists, and an existing version is never overwritten. "
             "Choose another `version`, or leave it out to get the next free number."
         )
 

@@ -10,6 +10,7 @@ import argparse
 import base64
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -30,9 +31,9 @@ def predict_rest(address, model, endpoint, inputs, version=None, label=None, tim
     Raises:
         RuntimeError: The server refused the request. The message is the server's.
     """
-    url = f"{address}/v1/models/{model}"
+    url = f"{address}/v1/models/{urllib.parse.quote(model, safe='')}"
     if label is not None:
-        url += f"/labels/{label}"
+        url += f"/labels/{urllib.parse.quote(label, safe='')}"
     elif version is not None:
         url += f"/versions/{version}"
     body = {"signature_name": endpoint, "inputs": {name: _as_json(values) for name, values in inputs.items()}}
