@@ -47,7 +47,7 @@ def check_number(name, value, meaning, at_least=None, above=None, at_most=None, 
     raise ValueError(f"`{name}` {meaning} and must be a finite number{rule and ' ' + rule}. Received: {name}={value!r}.")
 
 
-def nearest(name, known, count=3):
+def nearest(name, known, cutoff=0.6):
     """A hint such as "Did you mean 'adam' or 'adamw'? ", or "" where nothing in `known` looks like `name`."""
-    near = difflib.get_close_matches(str(name), [str(each) for each in known], n=count)
+    near = difflib.get_close_matches(str(name), [str(each) for each in known], n=3, cutoff=cutoff)
     return f"Did you mean {' or '.join(map(repr, near))}? " if near else ""

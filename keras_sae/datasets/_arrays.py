@@ -2,12 +2,13 @@
 
 import importlib.util
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from keras_sae.datasets._fashion_mnist_sample import FILE, SAMPLE
-from keras_sae.datasets._splits import parts, unknown_split
+from keras_sae.datasets._splits import examples_of
 
 
 def has_tensorflow():
@@ -25,6 +26,7 @@ def read_arrays(name, split, data_dir=None):
         FileNotFoundError: There is no such file. The message says how to make it.
         ValueError: The file has no such split.
     """
+    refuse_suffix(name, data_dir)
     path = file_of(name, data_dir)
     if not path.is_file():
         raise FileNotFoundError(
@@ -42,36 +44,79 @@ def file_of(name, data_dir=None):
     return folder / f"{name}.npz"
 
 
+def refuse_suffix(name, data_dir):
+    """Raises ValueError for a name that ends in ".npz"."""
+    if str(name).endswith(".npz"):
+        stem = str(name).removesuffix(".npz")
+        there = "" if file_of(stem, data_dir).is_file() else f" There is no file {str(file_of(stem, data_dir))!r} yet."
+        raise ValueError(f"Name a file of arrays without its suffix: {stem!r}. Received: {name!r}.{there}")
+
+
 def splits_of(path):
     """Names of the splits in a file of arrays."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return _splits(arrays.files)
-
-
-def _splits(keys):
-    return [key.removesuffix("_image") for key in keys if key.endswith("_image")]
+    return list(_counts(path, _content(path)))
 
 
 def read_file(path, split):
     """The images of a split, and its labels or None, from a file of arrays.
 
     Raises:
-        ValueError: The file has no such split.
+        ValueError: The file is damaged or no file of images, or has no such split.
         OSError: The numbers of images and labels differ.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        stored = {key: arrays[key] for key in arrays.files}
-    counts = {name: len(stored[f"{name}_image"]) for name in _splits(stored)}
+    stored = _content(path)
+    counts = _counts(path, stored)
     for name, count in counts.items():
         labels = len(stored.get(f"{name}_label", range(count)))
         if labels != count:
             raise OSError(
                 f"Each image needs one label, and {str(path)!r} has {count} of {name}_image and {labels} of {name}_label."
             )
-    try:
-        chosen = parts(split, counts)
-    except (ValueError, KeyError, AssertionError) as error:
-        raise unknown_split(path.stem, split, counts) from error
+    chosen = examples_of(path.stem, split, counts)
     images = np.concatenate([stored[f"{name}_image"][rows] for name, rows in chosen])
     labelled = all(f"{name}_label" in stored for name, _ in chosen)
     return images, np.concatenate([stored[f"{name}_label"][rows] for name, rows in chosen]) if labelled else None
+
+
+def _content(path):
+    """The arrays of a file by their keys."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{str(path)!r} is not a file of arrays, or is not complete. Write it by numpy.savez(path, train_image=..., "
+            "test_image=...), or copy it again."
+        )
+    stored, key = {}, None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            for key in arrays.files:
+                stored[key] = arrays[key]
+    except OSError:
+        raise
+    except Exception as error:  # NumPy, zipfile and zlib raise many types for damaged bytes
+        if "Object arrays" in str(error):
+            raise ValueError(
+                f"The array {key!r} in {str(path)!r} holds Python objects, not numbers. All images need the same shape: stack "
+                "them into one array of floats or uint8 by numpy.stack. Labels are integers."
+            ) from error
+        raise ValueError(f"{str(path)!r} is damaged at {key!r} ({error}). Copy it again, or write it again.") from error
+    return stored
+
+
+def _counts(path, stored):
+    """The number of images of each split."""
+    splits = [key.removesuffix("_image") for key in stored if key.endswith("_image")]
+    if not splits:
+        raise ValueError(
+            f"{str(path)!r} has no images: its keys are {list(stored)}. The images of a split 'train' have the key "
+            "'train_image', and its labels 'train_label'. Write them so: numpy.savez(path, train_image=x_train, "
+            "train_label=y_train, test_image=x_test, test_label=y_test)."
+        )
+    for key in stored:
+        if key.endswith("_image") and (stored[key].ndim < 2 or stored[key].dtype.kind not in "biuf"):
+            raise ValueError(
+                f"Images are arrays of numbers of shape (n, ...). Received: {key!r} of shape {stored[key].shape} and dtype "
+                f"{stored[key].dtype} in {str(path)!r}."
+            )
+        if key.endswith("_label") and stored[key].ndim < 1:
+            raise ValueError(f"Labels are arrays of shape (n,). Received: {key!r}, a single value, in {str(path)!r}.")
+    return {name: len(stored[f"{name}_image"]) for name in splits}

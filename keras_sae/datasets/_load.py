@@ -4,8 +4,7 @@ from keras_sae._checks import check_integer
 from keras_sae._pixels import scale_of
 from keras_sae.datasets._arrays import has_tensorflow, read_arrays
 from keras_sae.datasets._on_disk import OnDisk
-from keras_sae.datasets._sources import find_source
-from keras_sae.datasets._splits import unknown_split
+from keras_sae.datasets._sources import damage_named, find_source
 
 # Data sets with more bytes of pixels than this are neither cached nor shuffled as a whole.
 _MEMORY = 2 * 1024**3
@@ -90,7 +89,7 @@ def load_arrays(name, split, data_dir=None):
     ((1000, 28, 28, 1), 'uint8', (1000,))
     """
     if has_tensorflow():
-        return _gathered(name, split, _read(name, split, data_dir))
+        return _gathered(name, split, _read(name, split, data_dir), data_dir)
     images, labels = read_arrays(name, split, data_dir)
     if len(images) == 0:
         raise _empty(name, split)
@@ -113,7 +112,7 @@ def load_training(name, split, data_dir=None):
     stored = dataset, image, count = _read(name, split, data_dir)
     window = _window(image, count)
     if window == count or count < 1:
-        return _gathered(name, split, stored)
+        return _gathered(name, split, stored, data_dir)
     _check_same_size(name, image)
     if not isinstance(dataset.element_spec, tuple):
         return OnDisk(dataset.map(lambda image: (image,)), 0, count, window), None
@@ -122,11 +121,8 @@ def load_training(name, split, data_dir=None):
 
 def _read(name, split, data_dir):
     """The stored examples of a split: a dataset of (image, label), the spec of an image, their number."""
-    splits, examples_of = find_source(name, data_dir)
-    try:
-        dataset = examples_of(split)
-    except (ValueError, KeyError, AssertionError) as error:
-        raise unknown_split(name, split, splits) from error
+    _, stored = find_source(name, data_dir)
+    dataset = stored(split)
     image = dataset.element_spec["image"]
     scale_of(image.dtype, f"images of {name!r}")
     keys = ("image", "label") if "label" in dataset.element_spec else ("image",)
@@ -134,11 +130,12 @@ def _read(name, split, data_dir):
     return dataset, image, int(dataset.cardinality())
 
 
-def _gathered(name, split, stored):
+def _gathered(name, split, stored, data_dir):
     """The arrays of a split, from what `_read` returned."""
     dataset, image, _ = stored
     _check_same_size(name, image)
-    batches = list(dataset.batch(4096).as_numpy_iterator())
+    with damage_named(name, data_dir):
+        batches = list(dataset.batch(4096).as_numpy_iterator())
     if not batches:
         raise _empty(name, split)
     if not isinstance(batches[0], tuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_sae._checks import check_integer, check_number
-from keras_sae.datasets._splits import parts
+from keras_sae.datasets._splits import examples_of
 
 LICENCE = (
     "CC BY 2.0: china.jpg and flower.jpg of scikit-learn, by danielbuechele "
@@ -153,7 +153,7 @@ def read(name, split):
         name: A name in `DATA_SETS`.
         split: A split in the syntax of TFDS. There are 20,000 training and 5,000 test patches.
     """
-    chosen = [patches(COUNTS[part], split=part, **DATA_SETS[name])[rows] for part, rows in parts(split, COUNTS)]
+    chosen = [patches(COUNTS[part], split=part, **DATA_SETS[name])[rows] for part, rows in examples_of(name, split, COUNTS)]
     images = np.concatenate(chosen)
     return {"image": images, "label": np.zeros(len(images), "int64")}
 

@@ -1,11 +1,15 @@
+import contextlib
+import errno
 import os
 import socket
 import urllib.request
+from pathlib import Path
 
 from keras_sae._checks import nearest
 from keras_sae.datasets import _patches
-from keras_sae.datasets._arrays import file_of, read_file, splits_of
+from keras_sae.datasets._arrays import file_of, read_file, refuse_suffix, splits_of
 from keras_sae.datasets._fashion_mnist_sample import SAMPLE
+from keras_sae.datasets._splits import examples_of
 
 # Data sets that the package makes itself, and their modules. A module has `DATA_SETS`, the names; `COUNTS`, the number of
 # examples in each split; and `read(name, split)`, which returns a dictionary of the arrays `image` and `label`.
@@ -23,18 +27,25 @@ def find_source(name, data_dir=None):
     if name in _MADE_HERE:
         module = _MADE_HERE[name]
         return list(module.COUNTS), lambda split: tf.data.Dataset.from_tensor_slices(module.read(name, split))
+    refuse_suffix(name, data_dir)
     path = file_of(name, data_dir)
     if path.is_file():
 
-        def examples_of(split):
+        def from_file(split):
             images, labels = read_file(path, split)
             return tf.data.Dataset.from_tensor_slices(
                 {"image": images} if labels is None else {"image": images, "label": labels}
             )
 
-        return splits_of(path), examples_of
+        return splits_of(path), from_file
     builder = find_builder(name, data_dir)
-    return list(builder.info.splits), lambda split: builder.as_dataset(split=split, shuffle_files=False)
+    counts = {part: info.num_examples for part, info in builder.info.splits.items()}
+
+    def from_builder(split):
+        examples_of(name, split, counts)
+        return builder.as_dataset(split=split, shuffle_files=False)
+
+    return list(counts), from_builder
 
 
 def find_builder(name, data_dir=None):
@@ -52,9 +63,12 @@ def find_builder(name, data_dir=None):
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
         known = [SAMPLE, *_MADE_HERE, *tfds.list_builders(with_community_datasets=False)]
+        raise _unknown(name, data_dir, known) from error
+    except Exception as error:  # TFDS raises many types for names, versions and folders that it cannot read
+        reason = _first_line(error).split('}": ')[-1]
         raise ValueError(
-            f"TensorFlow Datasets has no data set named {name!r}. {nearest(name, known)}"
-            "https://www.tensorflow.org/datasets/catalog lists all names."
+            f"TensorFlow Datasets cannot load {name!r}: {reason} A name looks like 'mnist', or with "
+            "a version like 'mnist:3.0.1'."
         ) from error
     if not builder.is_prepared():
         _download(builder, name, data_dir)
@@ -67,12 +81,63 @@ def find_builder(name, data_dir=None):
     return builder
 
 
+def _unknown(name, data_dir, known):
+    """The error for a name that is neither a file of arrays nor a data set of TFDS."""
+    path = file_of(name, data_dir)
+    folder = path.with_suffix("")
+    if folder.is_dir():
+        return ValueError(
+            f"{str(folder)!r} is a folder, and data sets of your own are files of arrays. Write its pictures to "
+            f"{str(path)!r} by numpy.savez(path, train_image=images, test_image=...), with "
+            "images of shape (n, height, width, channels)."
+        )
+    known = [*known, *(file.stem for file in path.parent.glob("*.npz"))]
+    return ValueError(
+        f"There is no file {str(path)!r}, and TensorFlow Datasets has no data set named {name!r}. {nearest(name, known, 0.75)}"
+        "https://www.tensorflow.org/datasets/catalog lists all names."
+    )
+
+
+@contextlib.contextmanager
+def damage_named(name, data_dir=None):
+    """Translates the errors of TensorFlow while it reads a data set: they do not name the file."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        builder = find_builder(name, data_dir)
+        folder = Path(builder.data_dir)
+        damaged = [str(file) for file in sorted(folder.glob("*.tfrecord*")) if not _is_readable(file)]
+        raise OSError(
+            f"The data set {name!r} cannot be read: {', '.join(damaged) or folder} is damaged ({_first_line(error)}). Delete "
+            f"the folder {str(folder)!r}, and run `tfds build {name}` or copy it again."
+        ) from error
+
+
+def _is_readable(file):
+    import tensorflow as tf
+
+    try:
+        for _ in tf.data.TFRecordDataset(str(file)).batch(1000):
+            pass
+    except tf.errors.OpError:
+        return False
+    return True
+
+
 def _download(builder, name, data_dir):
     try:
         if not _has_network():
             raise ConnectionError("this machine has no network")
         builder.download_and_prepare()
     except Exception as error:  # the network, the disk and the code of the data set raise errors of any type
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if full or "No space left" in str(error):
+            raise OSError(
+                f"The disk of {str(builder.data_dir)!r} is full, so the data set {name!r} cannot be written: {error}. Free "
+                "some space, or choose another folder by `data_dir`."
+            ) from error
         option = f" --data_dir={data_dir}" if data_dir else ""
         raise FileNotFoundError(
             f"The data set {name!r} is not in {str(builder.data_dir)!r}, and the download failed: "

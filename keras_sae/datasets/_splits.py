@@ -1,5 +1,7 @@
 """Splits as TensorFlow Datasets writes them. The only module that reads what TFDS makes of a split, whose class is private."""
 
+import re
+
 
 def parts(split, counts):
     """The examples that a split stands for.
@@ -21,9 +23,27 @@ def parts(split, counts):
     return [(each.splitname, slice(each.from_, each.to)) for each in instructions]
 
 
-def unknown_split(name, split, known):
-    """The error for a split that a data set does not have."""
-    return ValueError(
-        f"{name!r} has no split {split!r}. Its splits are {list(known)}. Write a part of a split as 'train[:10%]' or "
-        "'train[:1000]'."
-    )
+def examples_of(name, split, counts):
+    """The same for the data set `name`. Raises a ValueError that says what is wrong with the split."""
+    try:
+        chosen = parts(split, counts)
+    except (ValueError, KeyError, AssertionError) as error:
+        written = [re.fullmatch(r"\s*([\w-]+)\s*(\[[\d%:_ -]*\])?\s*", part) for part in str(split).split("+")]
+        if all(written) and all(match[1] in counts for match in written):
+            sizes = ", ".join(f"{part} has {count:,} examples" for part, count in counts.items())
+            raise ValueError(
+                f"The split {split!r} of {name!r} cannot be read: {next(iter(str(error).splitlines()), '')[:200]} In {name!r}, "
+                f"{sizes}."
+            ) from error
+        raise ValueError(
+            f"{name!r} has no split {split!r}. Its splits are {list(counts)}. Write a part of a split as 'train[:10%]' or "
+            "'train[:1000]'."
+        ) from error
+    for part, rows in chosen:
+        start, stop = rows.start or 0, counts[part] if rows.stop is None else rows.stop
+        if start > stop:
+            raise ValueError(
+                f"The split {split!r} of {name!r} starts after its end: at example {start:,} of {part!r}, with the end at "
+                f"{stop:,}. Swap the two."
+            )
+    return chosen

@@ -120,4 +120,6 @@ SUITE = Suite(
     unit="",
     higher_is_better=True,
     agrees=within({"classes": 3, "auroc": 1, "interval": 1}),
+    figures=lambda options: ("auroc", "classes.*"),
+    reads_labels=lambda options: True,
 )

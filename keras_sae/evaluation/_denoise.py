@@ -37,9 +37,7 @@ def denoise(model, train, test, *, noise="masking", amount=0.3, seed=0, report=N
         Dictionary of plain data: `psnr` in decibels of the model's reconstructions of noisy images; and `noisy`, `median` and
         `pca` (with its `components`), dictionaries of the `psnr` of noisy images and of what the two baselines make of them.
     """
-    if noise not in _NOISES:
-        raise ValueError(f"`noise` must be one of {', '.join(map(repr, _NOISES))}. Received: noise={noise!r}.")
-    check_number("amount", amount, "is the share of noisy pixels, or the standard deviation of the noise,", above=0)
+    _check(noise, amount)
     try:
         from scipy.ndimage import median_filter
     except ImportError as error:
@@ -69,6 +67,14 @@ def denoise(model, train, test, *, noise="masking", amount=0.3, seed=0, report=N
         "median": figures(filtered),
         "pca": {**figures(pca.reconstruct(noisy, components)), "components": components},
     }
+
+
+def _check(noise="masking", amount=0.3, **others):
+    if noise not in _NOISES:
+        raise ValueError(f"`noise` must be one of {', '.join(map(repr, _NOISES))}. Received: noise={noise!r}.")
+    check_number("amount", amount, "is the share of noisy pixels, or the standard deviation of the noise,", above=0)
+    if noise != "gaussian":
+        MaskingNoise(amount)  # refuses shares that cannot be
 
 
 def add_noise(images, noise, amount, random, low=0.0, high=1.0):
@@ -122,4 +128,7 @@ SUITE = Suite(
     higher_is_better=True,
     baselines=("noisy", "median", "pca"),
     choices=frozenset({"components"}),
+    figures=lambda options: ("psnr", "noisy.psnr", "median.psnr", "pca.psnr"),
+    needs_sklearn=lambda options: True,
+    check=lambda options, shape: _check(**options),
 )

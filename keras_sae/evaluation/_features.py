@@ -95,4 +95,25 @@ def _section(figures, options, metadata):
     return ["### Code and features", "", *table(("", ""), rows), ""]
 
 
-SUITE = Suite(features, _section, on_every_card=True, unit="", agrees=within({"gabor": 0.01}))
+def _paths(options):
+    gabor = ("gabor.well_fitted", "gabor.noise") if options.get("gabor") else ()
+    overlap = ("overlap.within", "overlap.between") if options.get("overlap") else ()
+    return ("reconstruction_error", "l0", "mean_rate", "dead_units", "units", "active_above", "coherence", *gabor, *overlap)
+
+
+def _check(options, shape):
+    if options.get("gabor") and (shape[2:] not in ((), (1,)) or min(shape[:2]) < 4 or len(shape) < 2):
+        raise ValueError(f"`gabor` fits functions to grey images of at least 4 x 4 pixels. Received: images of shape {shape}.")
+
+
+SUITE = Suite(
+    features,
+    _section,
+    on_every_card=True,
+    unit="",
+    agrees=within({"gabor": 0.01}),
+    figures=_paths,
+    check=_check,
+    reads_labels=lambda options: bool(options.get("overlap")),
+    needs_sklearn=lambda options: bool(options.get("gabor")),
+)

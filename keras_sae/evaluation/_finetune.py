@@ -127,4 +127,6 @@ SUITE = Suite(
     _section,
     encodings=lambda options: [options["encoding"]] if options.get("encoding") else [],
     agrees=_agrees,
+    figures=lambda options: ("error", "frozen.error") if options.get("head_epochs") else ("error",),
+    reads_labels=lambda options: True,
 )

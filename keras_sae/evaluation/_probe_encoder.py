@@ -137,6 +137,12 @@ def _section(figures, options, metadata):
     return ["### Probe: test error", "", *table(header, rows), "", text, ""]
 
 
+def _paths(options):
+    few = options.get("few_labels", SUITE.defaults["few_labels"])
+    errors = ("error", *(f"labels_{n}.error" for n in few))
+    return (*errors, *(f"{baseline}.{error}" for baseline in _BASELINES for error in errors))
+
+
 SUITE = Suite(
     probe_encoder,
     _section,
@@ -144,4 +150,7 @@ SUITE = Suite(
     baselines=tuple(_BASELINES),
     choices=frozenset({"C", "encoding", "components"}),
     agrees=within({"error": 0.1, "interval": 0.1}),  # percentage points
+    figures=_paths,
+    reads_labels=lambda options: True,
+    needs_sklearn=lambda options: True,
 )

@@ -43,6 +43,12 @@ class Suite:
             the other, so they are shown and not compared.
         agrees: Function of a path, measured figures and those of a card, both dictionaries from paths: whether the figures
             under this path agree. A path is a tuple of keys.
+        figures: Function from options to the paths, such as "raw_pixels.error", that a published figure can be compared with.
+            "*" stands for any key.
+        reads_labels: Function from options to whether it needs a label for each image.
+        needs_sklearn: Function from options to whether it needs scikit-learn, or SciPy, which comes with it.
+        check: Function of options and the shape of an image. Raises a ValueError if a value cannot be used, or not with such
+            images.
     """
 
     measure: Callable
@@ -54,6 +60,10 @@ class Suite:
     baselines: tuple = ()
     choices: frozenset = frozenset()
     agrees: Callable = _ALL_RELATIVE
+    figures: Callable = lambda options: ()
+    reads_labels: Callable = lambda options: False
+    needs_sklearn: Callable = lambda options: False
+    check: Callable = lambda options, shape: None
 
     def __call__(self, *arguments, **options):
         return self.measure(*arguments, **options)
@@ -66,7 +76,13 @@ class Suite:
     @property
     def options(self):
         """The keys that a recipe's section may have."""
-        return set(inspect.signature(self.measure).parameters) - GIVEN
+        return set(self.defaults)
+
+    @property
+    def defaults(self):
+        """The options and the values that they have if a recipe does not set them."""
+        parameters = inspect.signature(self.measure).parameters
+        return {name: parameter.default for name, parameter in parameters.items() if name not in GIVEN}
 
     def compare(self, measured, card):
         """Rows `(path, measured, recorded, agrees)` of all figures of a measurement and of a card, missing ones as None."""

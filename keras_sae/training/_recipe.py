@@ -208,9 +208,19 @@ def from_data(content):
     missing = [name for name, field in fields.items() if _required(field) and name not in content]
     if missing:
         raise ValueError(f"The recipe needs {', '.join(missing)}.")
-    content = json.loads(json.dumps(content))
+    content = _plain(content)
     sections = {name: content.pop(name, None) for name in SUITES}
     return Recipe(**content, suite_options={name: each for name, each in sections.items() if each is not None})
+
+
+def _plain(content):
+    """A copy of plain values, as a preset's metadata stores them."""
+    try:
+        return json.loads(json.dumps(content))
+    except TypeError as error:
+        raise ValueError(f"A recipe has texts, numbers, true, false, lists and tables, no dates. {error}.") from error
+    except RecursionError:
+        raise ValueError("The recipe is nested too deeply to be read. Check its brackets.") from None
 
 
 def _required(field):
@@ -223,7 +233,7 @@ def _override(content, override):
         raise ValueError(f"Write an override as key=value, such as epochs=3. Received: {override!r}.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = {"True": True, "False": False}.get(text.strip(), text)
     *sections, key = path.strip().split(".")
     if sections and sections[0] in SECTIONS:

@@ -31,5 +31,7 @@ def read_recipe(recipe):
         )
     try:
         return {**tomllib.loads(path.read_text(encoding="utf-8")), "name": path.stem}
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"The recipe {str(path)!r} is not valid TOML: {error}.") from error
+    except RecursionError:
+        raise ValueError(f"The recipe {str(path)!r} is nested too deeply to be read. Check its brackets.") from None

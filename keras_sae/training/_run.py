@@ -49,7 +49,11 @@ class Run:
         self.arrays = None
         self._lock = None
         if self.is_chief:
-            self._open(recipe, resume)
+            try:
+                self._open(recipe, resume)
+            except BaseException:
+                self.__exit__()
+                raise
         if workers:
             self.progress = _of_chief(self.progress, workers)
 
@@ -160,14 +164,21 @@ def write_text(path, text):
 def _refuse_another(earlier, now, output):
     recipes = earlier["recipe"], now["recipe"]
     keys = sorted({*recipes[0], *recipes[1]} - _FREE)
-    changed = [key for key in keys if recipes[0].get(key) != recipes[1].get(key)]
+    changed = [key for key in keys if _of_training(recipes[0], key) != _of_training(recipes[1], key)]
     if earlier["precision"] != now["precision"]:
         changed.append("precision")
     if changed:
         raise ValueError(
-            f"The run in {str(output)!r} has another recipe: {', '.join(changed)} differ. Only `epochs` may change when you "
-            "resume a run. Choose another output for a new run."
+            f"The run in {str(output)!r} has another recipe: {', '.join(changed)} differ. When you resume a run, only "
+            "`epochs`, `data.test` and what the card shows may change. Choose another output for a new run."
         )
+
+
+def _of_training(recipe, key):
+    """A part of a recipe, without those keys of `data` that only the card and the evaluation read."""
+    if key != "data":
+        return recipe.get(key)
+    return {name: value for name, value in recipe["data"].items() if name not in ("test", "licence")}
 
 
 def _of_chief(progress, workers):

@@ -1,12 +1,18 @@
 """The sections of a recipe, and which keys each of them has."""
 
+import fnmatch
 import inspect
 
 import keras
 
+from keras_sae._checks import check_integer, check_number
 from keras_sae.callbacks import DeadUnitMonitor
 from keras_sae.evaluation import SUITES, readout
 from keras_sae.training._objects import near
+
+_TEXTS = ("title", "mechanism", "source", "use", "notes", "name", "loss")
+# Options of suites that count something of which there is at least one. Others may be 0.
+_AT_LEAST_ONE = {"validation", "iterations", "draws", "batch_size"}
 
 
 def check_sections(recipe):
@@ -19,6 +25,10 @@ def check_sections(recipe):
         section = recipe.suite_options.get(key) if key in SUITES else getattr(recipe, key)
         if section is not None:
             _check_keys(key, section, required, optional)
+    texts = {key: getattr(recipe, key) for key in _TEXTS} | {f"data.{key}": value for key, value in recipe.data.items()}
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise ValueError(f"`{key}` must be text. Received: {key} = {value!r}.")
     if recipe.keep_best not in (None, True, False):
         raise ValueError(f"`keep_best` must be true or false. Received: {recipe.keep_best!r}.")
     if recipe.keep_best and "validation" not in recipe.data:
@@ -30,18 +40,69 @@ def check_sections(recipe):
         raise ValueError(
             "A resumed run cannot restore the best weights: remove `restore_best_weights`, and set `keep_best = true` instead."
         )
+    for name, options in recipe.suite_options.items():
+        for key, value in options.items():
+            _check_option(f"{name}.{key}", value, SUITES[name].defaults[key])
     of_encodings = _arguments(readout) - {"model"}
     for encoding in recipe.encodings():
         for name in encoding:
             if name not in of_encodings:
                 raise ValueError(f"An encoding has no key {name!r}. {near(name, of_encodings)}")
+    _check_published(recipe)
+
+
+def _check_published(recipe):
+    """Checks the rows of `published`: their keys, types, and that what they are compared with is measured."""
+    if not isinstance(recipe.published, list):
+        raise ValueError(f"`published` must be a list of tables. Received: {recipe.published!r}.")
+    suites = recipe.suites()
     for row in recipe.published:
-        suite = row.get("metric", "features").split(".")[0]
-        if suite not in recipe.suites():
+        _check_keys("published", row, {"what", "value", "source"}, {"metric"})
+        check_number("published.value", row["value"], "is the published figure")
+        for key in set(row) - {"value"}:
+            if not isinstance(row[key], str):
+                raise ValueError(f"`published.{key}` must be text. Received: {key} = {row[key]!r}.")
+        if "metric" not in row:
+            continue
+        suite, _, path = row["metric"].partition(".")
+        if suite not in suites:
             raise ValueError(
                 f"A published figure is compared with {row['metric']!r}, but the recipe has no section [{suite}] that measures "
                 "it. Add the section, or remove `metric`."
             )
+        measured = SUITES[suite].figures(suites[suite])
+        if not any(fnmatch.fnmatchcase(path, pattern) for pattern in measured):
+            raise ValueError(
+                f"A published figure is compared with {row['metric']!r}, which the section [{suite}] does not measure. "
+                f"{near(row['metric'], [f'{suite}.{each}' for each in measured])}"
+            )
+
+
+def _check_option(name, value, default):
+    """Checks the type of a suite's option by its default."""
+    if isinstance(default, bool):
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(default, int):
+        check_integer(name, value, "is an option of a suite", at_least=int(name.split(".")[1] in _AT_LEAST_ONE))
+        return
+    elif isinstance(default, float):
+        check_number(name, value, "is an option of a suite", at_least=0)
+        return
+    elif isinstance(default, tuple) and not isinstance(default[0], dict):
+        numbers = isinstance(value, list) and all(isinstance(each, int | float) and each > 0 for each in value)
+        whole = isinstance(default[0], float) or (numbers and all(isinstance(each, int) for each in value))
+        fits, wanted = (
+            numbers and whole and value,
+            f"a list of {'' if isinstance(default[0], float) else 'whole '}numbers above 0",
+        )
+    elif isinstance(default, tuple):
+        fits, wanted = isinstance(value, list) and value and all(isinstance(each, dict) for each in value), "a list of tables"
+    elif isinstance(default, str):
+        fits, wanted = isinstance(value, str), "text"
+    else:
+        fits, wanted = isinstance(value, dict), "a table"
+    if not fits:
+        raise ValueError(f"`{name}` must be {wanted}. Received: {value!r}.")
 
 
 def _check_keys(key, section, required, optional):

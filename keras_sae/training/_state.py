@@ -70,7 +70,7 @@ def read_progress(path):
 @contextlib.contextmanager
 def _opened(path):
     try:
-        with np.load(path, allow_pickle=False) as content:  # this verifies the checksums in the file
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:  # this verifies the checksums in the file
             yield content
     except OSError:
         raise

@@ -3,11 +3,12 @@ import importlib.util
 
 import keras
 
-from keras_sae.datasets import OnDisk, batches, load_arrays, load_training
+from keras_sae.datasets import batches, load_arrays, load_training
 from keras_sae.distributed import Workers
 from keras_sae.distributed import make_strategy as make_strategy  # it is part of `keras_sae.training`
-from keras_sae.evaluation import SUITES, as_input
+from keras_sae.evaluation import as_input
 from keras_sae.training import _state
+from keras_sae.training._check_data import check_data
 from keras_sae.training._checkpoint import Checkpoint
 from keras_sae.training._history import HistoryLog
 from keras_sae.training._pictures import Pictures
@@ -73,15 +74,14 @@ def train(
     options = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
     with Run(output, recipe, resume, workers) as run, Interrupts() as interrupts, _lost_workers_explained(workers):
         images, labels = load_training(recipe.data["name"], recipe.data["train"], data_dir)
-        if isinstance(images, OnDisk):
-            _check_no_suite_reads_all(recipe, images)
         with strategy.scope() if strategy else contextlib.nullcontext():
             model = recipe.build(images.shape[1:])
-        if not model.supervised:
-            labels = None
         steps = -(-len(images) // recipe.batch_size)
         options["steps_per_execution"] = max(n for n in range(1, min(steps_per_execution, steps) + 1) if steps % n == 0)
         validation = _validation(recipe, data_dir)
+        check_data(recipe, model, (images, labels), data_dir, validation)
+        if not model.supervised:
+            labels = None
         phases = recipe.phases(model)
         for number in range(run.progress["phase"], len(phases)):
             level, epochs = phases[number]
@@ -144,16 +144,6 @@ def _check_arguments(recipe, strategy, jit_compile, tensorboard):
         raise ImportError("Keras needs TensorFlow to write logs for TensorBoard. Set KERAS_BACKEND=tensorflow.")
     if not (importlib.util.find_spec("tensorboard") and importlib.util.find_spec("matplotlib")):
         raise ImportError('TensorBoard and matplotlib are not installed. Run: pip install "keras_sae[tensorboard]".')
-
-
-def _check_no_suite_reads_all(recipe, images):
-    """Raises ValueError if a suite of the card needs all training images in memory."""
-    reading = [name for name in recipe.suites() if "train" in SUITES[name].needs]
-    if reading:
-        raise ValueError(
-            f"The section [{reading[0]}] reads all training images at once, but {len(images):,} images of shape "
-            f"{images.shape[1:]} stay on disk. Remove the section, or train on a part, such as data.train = 'train[:10%]'."
-        )
 
 
 def finish(trained):

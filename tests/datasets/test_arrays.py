@@ -69,6 +69,51 @@ def test_a_users_file_of_arrays_is_a_data_set(tmp_path):
         datasets.load_arrays("uneven", "train", tmp_path)
 
 
+def is_refused(folder, name, split, *parts):
+    """Reading raises a ValueError whose message has all parts."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        datasets.load_arrays(name, split, folder)
+    assert all(part in str(caught.value) for part in parts), caught.value
+
+
+def test_files_that_are_not_files_of_images_say_what_is_wrong(tmp_path):
+    x = np.zeros((9, 8, 8, 1), "uint8")
+    np.savez(tmp_path / "objects.npz", train_image=np.array([x[0], None], object))
+    is_refused(tmp_path, "objects", "train", "'train_image'", "Python objects")
+    np.savez(tmp_path / "keras.npz", x_train=x, x_test=x)
+    is_refused(tmp_path, "keras", "train", "['x_train', 'x_test']", "train_image=x_train")
+    np.savez(tmp_path / "texts.npz", train_image=np.array([["a"], ["b"]]))
+    is_refused(tmp_path, "texts", "train", "arrays of numbers", "'train_image' of shape (2, 1)")
+    (tmp_path / "text.npz").write_text("hello")
+    is_refused(tmp_path, "text", "train", "text.npz' is not a file of arrays")
+    np.savez_compressed(tmp_path / "ok.npz", train_image=np.random.default_rng(0).integers(0, 255, x.shape).astype("uint8"))
+    content = (tmp_path / "ok.npz").read_bytes()
+    (tmp_path / "short.npz").write_bytes(content[:-100])
+    is_refused(tmp_path, "short", "train", "short.npz' is not a file of arrays, or is not complete")
+    (tmp_path / "flipped.npz").write_bytes(content[:300] + bytes([content[300] ^ 255]) + content[301:])
+    is_refused(tmp_path, "flipped", "train", "flipped.npz' is damaged at 'train_image'")
+
+
+def test_slices_that_cannot_be_say_how_many_images_there_are(tmp_path):
+    np.savez(tmp_path / "nine.npz", train_image=np.zeros((9, 8), "uint8"))
+    is_refused(tmp_path, "nine", "train[:20]", "train has 9 examples", "[:20]")
+    is_refused(tmp_path, "nine", "train[50%:10%]", "starts after its end")
+    is_refused(tmp_path, "nine", "test", "no split 'test'", "['train']")
+    is_refused(tmp_path, "patches", "train[7:3]", "starts after its end")
+    is_refused(tmp_path, "patches", "test[:5001]", "test has 5,000 examples")
+
+
+def test_names_of_no_file_say_where_it_is_looked_for(tmp_path):
+    np.savez(tmp_path / "sunflowers.npz", train_image=np.zeros((9, 8), "uint8"))
+    is_refused(tmp_path, "sunflowers.npz", "train", "without its suffix: 'sunflowers'")
+    is_refused(tmp_path, "sunflower", "train", "Did you mean 'sunflowers'?", str(tmp_path / "sunflower.npz"))
+    (tmp_path / "pictures").mkdir()
+    is_refused(tmp_path, "pictures", "train", "is a folder", "numpy.savez")
+    with pytest.raises(ValueError, match=r"no file .*no data set named 'mine'") as caught:
+        datasets.load_arrays("mine", "train", tmp_path)
+    assert "Did you mean" not in str(caught.value)
+
+
 RECIPE = """
 title = "small"
 epochs = 3

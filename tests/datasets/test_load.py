@@ -1,3 +1,5 @@
+import errno
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,45 @@ def test_data_without_images_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match=r"\['text'\]"):
         datasets.load("words", "train", data_dir=tmp_path)
+
+
+def test_versions_configurations_and_names_that_tfds_does_not_know_are_refused(tmp_path):
+    for name, part in (("mnist:9.9.9", "only: 3.0.1"), ("mnist/large", "large not found"), ("my data", "string my data")):
+        with pytest.raises(ValueError, match=part):
+            datasets.load(name, "train", data_dir=tmp_path)
+
+
+def test_a_damaged_file_of_tfds_is_named(tmp_path):
+    import tensorflow_datasets as tfds
+
+    x = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 1)).astype("uint8")
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="dots",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(8, 8, 1))}),
+        split_datasets={"train": tf.data.Dataset.from_tensor_slices({"image": x})},
+        data_dir=tmp_path,
+    )
+    (file,) = tmp_path.glob("dots/*/*.tfrecord*")
+    content = file.read_bytes()
+    for damaged in (content[:200] + b"!!" + content[202:], content[:-5]):
+        file.write_bytes(damaged)
+        with pytest.raises(OSError, match=file.name):
+            datasets.load_arrays("dots", "train", tmp_path)
+    with pytest.raises(ValueError, match=r"train has 20 examples"):
+        datasets.load_arrays("dots", "train[:21]", tmp_path)
+
+
+def test_a_full_disk_is_not_a_missing_network(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def full(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("urllib.request.getproxies", lambda: {"http": "proxy"})
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", full)
+    with pytest.raises(OSError, match=r"disk of .* is full"):
+        datasets.load("mnist", "train", data_dir=tmp_path)
 
 
 def test_an_empty_split_and_a_bad_batch_size_are_refused():
