@@ -1,20 +1,18 @@
 import dataclasses
-import hashlib
 import os
 import platform
 from pathlib import Path
 
-import numpy as np
-
 from keras_sae import evaluation, presets
-from keras_sae.datasets import OnDisk, load_arrays, load_training
+from keras_sae.datasets import load_arrays, load_training
 from keras_sae.models import SparseAutoencoder
 from keras_sae.training import _state
 from keras_sae.training._card import PICTURE, render
+from keras_sae.training._checksum import checksum, data_sha256
 from keras_sae.training._pictures import features_picture
 from keras_sae.training._recipe import OF_THE_CARD, from_data, load_recipe
 from keras_sae.training._recipe_file import recipe_names
-from keras_sae.training._run import BEST, CHECKPOINT, read_run
+from keras_sae.training._run import BEST, CHECKPOINT, check_data_of_run, check_length, read_run
 from keras_sae.training._train import finish, in_training
 
 PRESET = "preset"
@@ -38,6 +36,10 @@ def publish(output, data_dir=None, report=None, cache=None):
     recipe = from_data(run["recipe"])
     data = read_data(recipe, data_dir, cache)
     model = trained_model(output, recipe, data[0][0].shape[1:])
+    if "train" in run.get("data_sha256", {}):
+        images, labels = data[0]
+        found = data_sha256((images, labels if model.supervised else None))["train"]
+        check_data_of_run(run["data_sha256"]["train"], found, "data.train", output)
     metrics = measure(model, recipe, data, report=report, cache=cache)
     of_training = {"hardware": _hardware(), "seconds": round(run["seconds"])}
     return _save(model, output / PRESET, recipe, data, metrics, of_training)
@@ -166,6 +168,7 @@ def trained_model(output, recipe, input_shape):
     progress, arrays = _state.read(output / CHECKPOINT)
     model = recipe.build(input_shape)
     phases = recipe.phases(model)
+    check_length(progress, phases, output)
     level, epochs = phases[progress["phase"]]
     if progress["phase"] + 1 < len(phases) or not (progress["epoch"] >= epochs or progress["stopped_early"]):
         of_phase = f" of {level}" if level else ""
@@ -190,15 +193,6 @@ def read_data(recipe, data_dir=None, cache=None):
             kept[key] = read(recipe.data["name"], recipe.data[split], data_dir)
         pairs.append(kept[key])
     return tuple(pairs)
-
-
-def checksum(images, labels):
-    """SHA-256 of pixels and labels, in order; of pixels alone if there are no labels."""
-    digest = hashlib.sha256()
-    for array, dtype in ((images, images.dtype), (labels, "<i8")):
-        for part in array.parts() if isinstance(array, OnDisk) else [] if array is None else [array]:
-            digest.update(np.ascontiguousarray(part, dtype=dtype))
-    return digest.hexdigest()
 
 
 def _hardware():

@@ -69,12 +69,27 @@ class Run:
         except OSError as error:
             raise OSError(f"The run cannot be written to {str(self.output)!r}: {error}. Choose another output.") from error
         self._claim()
-        record = {"recipe": recipe.as_data(), "precision": [keras.config.floatx(), keras.config.dtype_policy().name]}
-        path = self.output / RUN
+        self._record = {"recipe": recipe.as_data(), "precision": [keras.config.floatx(), keras.config.dtype_policy().name]}
+        self._earlier = {}
         if checkpoint.exists():
-            _refuse_another(_read_record(path), record, self.output)
+            self._earlier = _read_record(self.output / RUN)
+            _refuse_another(self._earlier, self._record, self.output)
             self.progress, self.arrays = _state.read(checkpoint)
-        write_text(path, json.dumps(record, indent=2) + "\n")
+
+    def begin(self, phases, data):
+        """Writes the record of the run. Refuses to resume a run that did more than `phases`, or was trained on other data.
+
+        Args:
+            phases: Pairs of the name of a level and a number of epochs, see `Recipe.phases`.
+            data: Function that gives the SHA-256 of the data, by split.
+        """
+        if not self.is_chief:
+            return
+        check_length(self.progress, phases, self.output)
+        digests = data()
+        for split, expected in self._earlier.get("data_sha256", {}).items():
+            check_data_of_run(expected, digests.get(split), f"data.{split}", self.output)
+        write_text(self.output / RUN, json.dumps({**self._record, "data_sha256": digests}, indent=2) + "\n")
 
     def _claim(self):
         if fcntl is None:
@@ -159,6 +174,26 @@ def write_text(path, text):
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def check_length(progress, phases, output):
+    """Raises ValueError if a run has done more than these phases."""
+    epochs = phases[progress["phase"]][1] if progress["phase"] < len(phases) else 0
+    if progress["epoch"] + (progress["step"] > 0) > epochs:
+        within = f" and {progress['step']} steps" if progress["step"] else ""
+        raise ValueError(
+            f"The run in {str(output)!r} has done {progress['epoch']} epochs{within} of this phase, and the recipe now has "
+            f"{epochs}. Training cannot be undone: give at least as many `epochs`, or choose another output for a shorter run."
+        )
+
+
+def check_data_of_run(expected, found, what, output):
+    """Raises ValueError if the data of a run were replaced."""
+    if found != expected:
+        raise ValueError(
+            f"The run in {str(output)!r} was trained on other data than {what} holds now. Expected SHA-256: {expected}. Found: "
+            f"{found}. Put the earlier data back, or choose another output for a new run."
+        )
 
 
 def _refuse_another(earlier, now, output):

@@ -10,6 +10,7 @@ from keras_sae.evaluation import as_input
 from keras_sae.training import _state
 from keras_sae.training._check_data import check_data
 from keras_sae.training._checkpoint import Checkpoint
+from keras_sae.training._checksum import data_sha256
 from keras_sae.training._history import HistoryLog
 from keras_sae.training._pictures import Pictures
 from keras_sae.training._run import Run
@@ -63,7 +64,8 @@ def train(
 
     Raises:
         FileExistsError: `output` already has a run, and `resume` is False.
-        ValueError: The run in `output` has another recipe, or the batch is smaller than the number of replicas.
+        ValueError: The run in `output` has another recipe or other data, or has done more epochs than the recipe has now; or
+            the batch is smaller than the number of replicas.
         BlockingIOError: Another process is training in `output`.
         FloatingPointError: The loss became NaN or infinite. The last saved state is kept.
         keras_sae.training.Stopped: A signal stopped the run, and its state is saved. It is a `KeyboardInterrupt`.
@@ -83,6 +85,7 @@ def train(
         if not model.supervised:
             labels = None
         phases = recipe.phases(model)
+        run.begin(phases, lambda: data_sha256((images, labels), validation))
         for number in range(run.progress["phase"], len(phases)):
             level, epochs = phases[number]
             with in_training(recipe, model, level, **options) as trained:

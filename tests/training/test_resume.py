@@ -241,3 +241,35 @@ def test_a_loss_that_is_not_finite_ends_a_run_and_keeps_the_last_good_state(reci
     with pytest.raises(FloatingPointError, match=r"epoch 2.*is kept"):
         train(load_recipe(recipe_file), trained, resume=True, verbose=0, checkpoint_seconds=0)
     assert checkpoint.read_bytes() == before
+
+
+def test_a_run_is_not_resumed_with_fewer_epochs_than_it_has_done(recipe_file, trained):
+    train(load_recipe(recipe_file, ["epochs=2"]), trained, resume=True, verbose=0)
+    before = (trained / "run.json").read_bytes()
+    with pytest.raises(ValueError, match="has done 2 epochs of this phase, and the recipe now has 1"):
+        train(load_recipe(recipe_file, ["epochs=1"]), trained, resume=True, verbose=0)
+    assert (trained / "run.json").read_bytes() == before
+    (trained / "run.json").write_text(before.decode().replace('"epochs": 2', '"epochs": 1'))
+    with pytest.raises(ValueError, match="has done 2 epochs"):  # as an earlier release left it
+        publish(trained)
+
+
+def test_a_run_is_neither_resumed_nor_published_on_replaced_data(recipe_file, tmp_path, monkeypatch):
+    images, labels = load_arrays("fashion_mnist_sample", "train[:60]")
+    np.savez(tmp_path / "mine.npz", train_image=images, train_label=labels, test_image=images, test_label=labels)
+    changes = ["data.name=mine", "data.train=train[:50]", "data.validation=train[50:]", "data.test=test", "epochs=1"]
+    recipe = dataclasses.replace(load_recipe(recipe_file, changes), suite_options={})
+    train(recipe, tmp_path / "run", tmp_path, verbose=0)
+    longer = dataclasses.replace(recipe, epochs=2)
+    for name, rows in (("train", slice(50)), ("validation", slice(50, None))):
+        replaced = images.copy()
+        replaced[rows][0] = 255 - replaced[rows][0]
+        np.savez(tmp_path / "mine.npz", train_image=replaced, train_label=labels, test_image=images, test_label=labels)
+        with pytest.raises(ValueError, match=rf"was trained on other data than data\.{name} holds now"):
+            train(longer, tmp_path / "run", tmp_path, resume=True, verbose=0)
+        if name == "train":
+            with pytest.raises(ValueError, match="was trained on other data"):
+                publish(tmp_path / "run", tmp_path)
+    np.savez(tmp_path / "mine.npz", train_image=images, train_label=labels[::-1], test_image=images, test_label=labels)
+    train(longer, tmp_path / "run", tmp_path, resume=True, verbose=0)  # it does not train on labels
+    assert read_run(tmp_path / "run")["epoch"] == 2
