@@ -1,8 +1,9 @@
 import keras
 from keras import ops
 
-from keras_sae._checks import check_integer, check_number
-from keras_sae.regularizers import in_statistics_dtype, position_count
+from keras_sae._checks import check_number
+from keras_sae.metrics._code_metric import CodeMetric, PerUnitMetric, add_sum, add_to
+from keras_sae.regularizers import position_count, weighted
 
 # Below the smallest normal number of float32 some devices flush to zero. XLA divides by multiplying with the reciprocal, and
 # a quarter of the largest number is the largest whose reciprocal is not below it.
@@ -10,86 +11,6 @@ _SMALLEST_NORMAL = 2.0**-126
 _QUARTER = 0.25
 
 _ACTIVE = "is the absolute value above which a unit counts as active"
-
-
-def add_sum(metric, name, shape=()):
-    """Adds a variable for a sum to a metric, in float32 or wider. Replicas add their sums up."""
-    dtype = "float64" if metric.dtype == "float64" else "float32"
-    return metric.add_variable(shape=shape, initializer="zeros", dtype=dtype, name=name)
-
-
-def add_to(variable, value):
-    """Adds a tensor to the variable, in the dtype of the variable."""
-    variable.assign_add(ops.cast(value, variable.dtype))
-
-
-class CodeMetric(keras.metrics.Metric):
-    """Base class of metrics of a code. `update_state` takes a code of shape `(batch, ..., units)` and nothing else.
-
-    A subclass defines the sums (`tally`) and the result from them (`result`). The state holds only sums over positions: they
-    do not depend on the split into batches, and the replicas of a `tf.distribute` strategy add theirs up. Sums are kept in
-    float32, or in float64 with `dtype="float64"`.
-
-    Variables with an entry for each unit are made by `build`. Models call it, because they know the width of the code.
-    Otherwise the first `update_state` calls it, and must then run eagerly.
-    """
-
-    def __init__(self, name=None, dtype=None):
-        super().__init__(name=name, dtype=dtype)
-
-    def build(self, units):
-        """Makes the variables with an entry for each unit, by default none. Building again does nothing.
-
-        Args:
-            units: Integer, the width of the code, the size of its last axis.
-        """
-
-    def tally(self, code):
-        """Adds the sums over a code to the state. It has the shape `(batch, ..., units)` and is float32 or float64."""
-        raise NotImplementedError
-
-    def update_state(self, code):
-        code = in_statistics_dtype(code)
-        if len(code.shape) < 2:
-            raise ValueError(
-                "A code has shape `(batch, ..., units)`, of at least two axes. "
-                f"Received: a code of shape {tuple(code.shape)}. Give a single position as `code[None]`."
-            )
-        self.build(code.shape[-1])
-        self.tally(code)
-
-
-class _PerUnitMetric(CodeMetric):
-    """A metric with an entry for each unit. Its variables are made when the width of the code is known.
-
-    Args:
-        units: Integer, at least 1, or None where the width is not known yet.
-    """
-
-    def __init__(self, units=None, name=None, dtype=None):
-        super().__init__(name=name, dtype=dtype)
-        self.units = units  # as given, so that the config leaves the width open where the user did
-        self._width = None
-        if units is not None:
-            self.build(units)
-
-    def build(self, units):
-        units = check_integer("units", units, "is the width of the code, the size of its last axis,")
-        if self._width is None:
-            self._width = units
-            self.make_variables(units)
-        elif units != self._width:
-            raise ValueError(
-                f"The metric {self.name!r} counts for each of {self._width} units, the width of its first code. "
-                f"Received: units={units}. Make another metric for a code of another width."
-            )
-
-    def make_variables(self, units):
-        """Makes the variables of shape `(units,)`."""
-        raise NotImplementedError
-
-    def get_config(self):
-        return {**super().get_config(), "units": self.units}
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
@@ -115,10 +36,10 @@ class L0(CodeMetric):
         self.active = add_sum(self, "active")
         self.positions = add_sum(self, "positions")
 
-    def tally(self, code):
+    def tally(self, code, weights=None):
         active = ops.cast(ops.abs(code) > self.threshold, code.dtype)
-        add_to(self.active, ops.sum(ops.where(ops.isnan(code), code, active)))
-        add_to(self.positions, position_count(code))
+        add_to(self.active, ops.sum(weighted(ops.where(ops.isnan(code), code, active), weights)))
+        add_to(self.positions, position_count(code, weights))
 
     def result(self):
         return ops.divide_no_nan(self.active, self.positions)
@@ -144,16 +65,16 @@ class MeanRate(CodeMetric):
         self.total = add_sum(self, "total")
         self.positions = add_sum(self, "positions")
 
-    def tally(self, code):
-        add_to(self.total, ops.sum(ops.mean(code, axis=-1)))
-        add_to(self.positions, position_count(code))
+    def tally(self, code, weights=None):
+        add_to(self.total, ops.sum(weighted(ops.mean(code, axis=-1), weights)))
+        add_to(self.positions, position_count(code, weights))
 
     def result(self):
         return ops.divide_no_nan(self.total, self.positions)
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class Rates(_PerUnitMetric):
+class Rates(PerUnitMetric):
     """The rate of every unit, its mean activation over positions: a vector of shape `(units,)`.
 
     It is a vector in the logs too: `fit` appends an array of shape `(units,)` to `history` after each epoch, and a progress
@@ -178,9 +99,9 @@ class Rates(_PerUnitMetric):
     def make_variables(self, units):
         self.totals = add_sum(self, "totals", (units,))
 
-    def tally(self, code):
-        add_to(self.totals, ops.sum(code, axis=tuple(range(len(code.shape) - 1))))
-        add_to(self.positions, position_count(code))
+    def tally(self, code, weights=None):
+        add_to(self.totals, ops.sum(weighted(code, weights), axis=tuple(range(len(code.shape) - 1))))
+        add_to(self.positions, position_count(code, weights))
 
     def result(self):
         totals = ops.zeros((0,), self.positions.dtype) if self._width is None else self.totals
@@ -188,7 +109,7 @@ class Rates(_PerUnitMetric):
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class DeadUnits(_PerUnitMetric):
+class DeadUnits(PerUnitMetric):
     """Number of units that fired at no position since the last reset.
 
     A unit fires where its entry is above `threshold` in absolute value; a NaN does not count. Sigmoid units are never exactly
@@ -208,6 +129,8 @@ class DeadUnits(_PerUnitMetric):
     1.0
     """
 
+    direction = "min"
+
     def __init__(self, units=None, threshold=0.0, name="dead_units", dtype=None):
         super().__init__(units, name=name, dtype=dtype)
         self.threshold = check_number("threshold", threshold, _ACTIVE, at_least=0)
@@ -215,8 +138,8 @@ class DeadUnits(_PerUnitMetric):
     def make_variables(self, units):
         self.fired = add_sum(self, "fired", (units,))
 
-    def tally(self, code):
-        fired = ops.cast(ops.abs(code) > self.threshold, code.dtype)
+    def tally(self, code, weights=None):
+        fired = weighted(ops.cast(ops.abs(code) > self.threshold, code.dtype), weights)
         # A sum rather than a maximum, because replicas add up their states.
         add_to(self.fired, ops.sum(fired, axis=tuple(range(len(fired.shape) - 1))))
 
@@ -267,7 +190,7 @@ class HoyerSparsity(CodeMetric):
                 f"Hoyer's sparseness compares the units of a position, and needs at least two. Received: units={units}."
             )
 
-    def tally(self, code):
+    def tally(self, code, weights=None):
         root = ops.sqrt(ops.cast(ops.shape(code)[-1], code.dtype))
         size = _QUARTER * ops.abs(code)
         size = ops.where(size < _SMALLEST_NORMAL, ops.zeros_like(size), size)
@@ -276,10 +199,11 @@ class HoyerSparsity(CodeMetric):
         largest = ops.max(size, axis=-1, keepdims=True, initial=0.0)
         size = size / ops.where(fires, largest, ops.ones_like(largest))
         fires = ops.cast(fires[..., 0], code.dtype)
+        counted = weighted(fires, weights)
         l1, l2 = ops.sum(size, axis=-1), ops.sqrt(ops.sum(ops.square(size), axis=-1))
         sparseness = (root - l1 / ops.where(fires > 0, l2, ops.ones_like(l2))) / (root - 1)
-        add_to(self.total, ops.sum(sparseness * fires))
-        add_to(self.positions, ops.sum(fires))
+        add_to(self.total, ops.sum(sparseness * counted))
+        add_to(self.positions, ops.sum(counted))
 
     def result(self):
         return ops.divide_no_nan(self.total, self.positions)

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_sae._checks import check_number
 from keras_sae.distributed import sum_over_replicas
-from keras_sae.metrics._code import add_sum, add_to
+from keras_sae.metrics._code_metric import add_sum, add_to
 
 # A variance below this share of the squares about the pivot is rounding error.
 _ROUNDING = 1e-6

@@ -42,6 +42,7 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
         unit_norm: Whether the weights that decode each unit of a level are kept at norm 1.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
+        kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
 
     Input shape:
         `(batch, *input_shape)`, float, channels last.
@@ -89,6 +90,7 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
         corruption=None,
         name=None,
         dtype=None,
+        kernel_regularizer=None,
         **kwargs,
     ):
         count = len(filters) if isinstance(filters, (list, tuple)) else 1
@@ -117,7 +119,15 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
             dtype=dtype,
             **arguments,
         ).pair()
-        super().__init__(encoder, decoder, sparsity=penalties, corruption=corruption, name=name, **kwargs)
+        super().__init__(
+            encoder,
+            decoder,
+            sparsity=penalties,
+            corruption=corruption,
+            name=name,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
+        )
         self._untracked.levels, self._untracked.arguments = levels, arguments
 
     def get_config(self):

@@ -30,6 +30,7 @@ class DeepAutoencoder(SparseAutoencoder):
         unit_norm: Whether the weights that decode each unit of a level are kept at norm 1.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
+        kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
 
     Input shape:
         `(batch, *input_shape)`, float.
@@ -68,6 +69,7 @@ class DeepAutoencoder(SparseAutoencoder):
         corruption=None,
         name=None,
         dtype=None,
+        kernel_regularizer=None,
         **kwargs,
     ):
         input_shape = check_shape(input_shape)
@@ -77,7 +79,15 @@ class DeepAutoencoder(SparseAutoencoder):
         ]
         levels, penalties = make_levels(units, sparsity, activation, hidden_activation)
         encoder, decoder = dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype)
-        super().__init__(encoder, decoder, sparsity=penalties, corruption=corruption, name=name, **kwargs)
+        super().__init__(
+            encoder,
+            decoder,
+            sparsity=penalties,
+            corruption=corruption,
+            name=name,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
+        )
         self._untracked.levels = levels
 
     def get_config(self):

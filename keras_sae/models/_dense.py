@@ -28,6 +28,7 @@ class DenseAutoencoder(SparseAutoencoder):
         corruption: A layer that corrupts the input in training, for a denoising autoencoder, such as
             `keras_sae.layers.MaskingNoise(0.3)`; see `SparseAutoencoder`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16". Selections keep their own.
+        kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
 
     Input shape:
         `(batch, *input_shape)`, float. The pretrained models expect images in [0, 1].
@@ -62,12 +63,21 @@ class DenseAutoencoder(SparseAutoencoder):
         corruption=None,
         name=None,
         dtype=None,
+        kernel_regularizer=None,
         **kwargs,
     ):
         input_shape = check_shape(input_shape)
         levels, penalties = make_levels([check_width("code_units", code_units)], sparsity, activation)
         encoder, decoder = dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype)
-        super().__init__(encoder, decoder, sparsity=penalties, corruption=corruption, name=name, **kwargs)
+        super().__init__(
+            encoder,
+            decoder,
+            sparsity=penalties,
+            corruption=corruption,
+            name=name,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
+        )
         self._untracked.levels = levels
 
     def get_config(self):

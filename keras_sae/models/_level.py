@@ -94,6 +94,7 @@ def config_of_levels(model, levels, output_layer):
         "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
         "corruption": keras.saving.serialize_keras_object(model.corruption),
         "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
+        **model.optional_config(),
     }
 
 

@@ -2,7 +2,17 @@ import keras
 from keras import ops
 
 from keras_sae.distributed import sum_over_replicas
-from keras_sae.regularizers import in_statistics_dtype, penalty_name, position_count, totals_of, value_or_zero
+from keras_sae.regularizers import (
+    as_penalty,
+    in_statistics_dtype,
+    penalty_name,
+    position_count,
+    position_weights,
+    totals_of,
+    value_or_zero,
+)
+
+KERNEL_REGULARIZER = "kernel_regularizer"  # the name that the regularization of kernels is logged by
 
 
 class Objective(keras.layers.Layer):
@@ -10,7 +20,7 @@ class Objective(keras.layers.Layer):
 
     Args:
         penalties: Dictionary from names of codes to lists of the penalties that charge them.
-        units: Dictionary from names of codes to their widths.
+        shapes: Dictionary from names of codes to their shapes, `(batch, ..., units)`.
 
     Attributes:
         penalties: List of the penalties.
@@ -20,10 +30,12 @@ class Objective(keras.layers.Layer):
             `keras_sae.callbacks.PenaltySchedule` changes it.
     """
 
-    def __init__(self, penalties, units):
+    def __init__(self, penalties, shapes):
         super().__init__(name="objective", dtype="float32")
         self.codes = [code for code, several in penalties.items() for _ in several]
         self.penalties = [penalty for several in penalties.values() for penalty in several]
+        # What charges the codes: the penalties themselves, and regularizers of Keras as sums or means.
+        self._charges = [as_penalty(penalty, shapes[code]) for code, penalty in zip(self.codes, self.penalties, strict=True)]
         self.names = list(_unique(zip(self.codes, self.penalties, strict=True)))
         # All replicas hold the same, so one of them can speak for all.
         same = {"trainable": False, "dtype": "float32", "aggregation": "only_first_replica"}
@@ -31,7 +43,7 @@ class Objective(keras.layers.Layer):
         self.running = [
             None
             if getattr(penalty, "momentum", None) is None
-            else self.add_weight(shape=(units[code] + 1,), initializer="zeros", name=f"running_{name}", **same)
+            else self.add_weight(shape=(shapes[code][-1] + 1,), initializer="zeros", name=f"running_{name}", **same)
             for name, code, penalty in zip(self.names, self.codes, self.penalties, strict=True)
         ]
         self.built = True
@@ -41,7 +53,7 @@ class Objective(keras.layers.Layer):
         """Whether a penalty needs class labels."""
         return any(getattr(penalty, "supervised", False) for penalty in self.penalties)
 
-    def values(self, codes, labels, training):
+    def values(self, codes, labels, training, sample_weight=None, masks=None):
         """The value of each penalty for the codes of the whole batch, the same on every replica.
 
         Each penalty is a function of sums over positions. One all-reduce adds these sums up over the replicas, so that each
@@ -51,30 +63,35 @@ class Objective(keras.layers.Layer):
             codes: Dictionary from the names of the codes to this replica's share of them, `(batch, ..., units)`.
             labels: Class labels of these samples. Without them (None) supervised penalties are 0.
             training: Whether running means move.
+            sample_weight: None, or the weights of samples or positions, which weight the sums.
+            masks: None, or a dictionary from the names of codes to masks. Masked steps count as little as weights of 0.
 
         Returns:
-            List of scalars, in the order of `penalties`; and the number of samples in the whole batch.
+            List of scalars, in the order of `penalties`; a list of the weight that each has in the mean of an epoch, None
+            for the number of samples; and the number of samples in the whole batch.
         """
         codes = {name: in_statistics_dtype(codes[name]) for name in dict.fromkeys(self.codes)}
-        shares = [position_count(code) for code in codes.values()]
+        weights = {name: position_weights(code, sample_weight, (masks or {}).get(name)) for name, code in codes.items()}
+        shares = [position_count(code, weights[name]) for name, code in codes.items()]
         shares.append(ops.cast(ops.shape(codes[self.codes[0]])[0], shares[0].dtype))
         place = {name: index for index, name in enumerate(codes)}
-        for name, penalty in zip(self.codes, self.penalties, strict=True):
-            idle = labels is None and getattr(penalty, "supervised", False)
-            totals = ops.zeros(()) if idle else totals_of(penalty, codes[name], labels)
+        counts = [None if weights[name] is None else shares[place[name]] for name in self.codes]
+        for name, charge in zip(self.codes, self._charges, strict=True):
+            idle = labels is None and charge.supervised
+            totals = ops.zeros(()) if idle else totals_of(charge, codes[name], labels, weights[name])
             shares.append(ops.cast(totals, shares[0].dtype))
         shares = _sums(shares)
         positions, samples, totals_by_penalty = shares[: len(codes)], shares[len(codes)], shares[len(codes) + 1 :]
         values = []
-        for index, (name, penalty) in enumerate(zip(self.codes, self.penalties, strict=True)):
+        for index, (name, charge) in enumerate(zip(self.codes, self._charges, strict=True)):
             totals, count = totals_by_penalty[index], positions[place[name]]
-            if labels is None and getattr(penalty, "supervised", False):
+            if labels is None and charge.supervised:
                 values.append(ops.zeros_like(totals))
                 continue
             if training and self.running[index] is not None:
                 totals = self._running_totals(index, totals, count)
-            values.append(value_or_zero(penalty, totals, count) * ops.cast(self.scales[index], totals.dtype))
-        return values, samples
+            values.append(value_or_zero(charge, totals, count) * ops.cast(self.scales[index], totals.dtype))
+        return values, counts, samples
 
     def _running_totals(self, index, totals, positions):
         """Totals that give the batch the running mean, with the gradient of the batch's own totals.
@@ -85,7 +102,7 @@ class Objective(keras.layers.Layer):
         running = self.running[index]
         new = self.penalties[index].momentum * ops.cast(running, seen.dtype) + seen
         running.assign(ops.cast(new, running.dtype))
-        mean = new[:-1] / ops.maximum(new[-1], 1)
+        mean = new[:-1] / ops.where(new[-1] > 0, new[-1], 1)
         return totals + ops.stop_gradient(mean * positions - totals)
 
 
@@ -108,56 +125,3 @@ def _unique(pairs):
         name = penalty_name(penalty) if code == "code" else f"{code}_{penalty_name(penalty)}"
         seen[name] = seen.get(name, -1) + 1
         yield f"{name}_{seen[name]}" if seen[name] else name
-
-
-def target_and_labels(supervised, x, y, y_pred, training):
-    """The target of the reconstruction, and the class labels where a penalty takes them.
-
-    Args:
-        supervised: Whether a penalty takes class labels.
-        x: The input, which is the target where none is given.
-        y: None, or the target. Where a penalty is supervised, also the labels, or the pair (target, labels).
-        y_pred: The reconstruction.
-        training: Whether a supervised penalty needs its labels.
-
-    Raises:
-        ValueError: The target has another shape than the reconstruction, or labels are missing or are not one integer for
-            each sample.
-    """
-    if not supervised:
-        return _target(x, y, y_pred), None
-    if isinstance(y, (list, tuple)) and len(y) == 2:
-        target, labels = y
-    elif y is None or (len(y.shape) == len(y_pred.shape) and tuple(y.shape[1:]) == tuple(y_pred.shape[1:])):
-        target, labels = y, None
-    else:
-        target, labels = None, y
-    if labels is None and training:
-        raise ValueError(
-            "A supervised penalty such as GroupL21 needs class labels in training: fit(x, labels), or "
-            "fit(noisy, (clean, labels)). Received no labels."
-        )
-    if labels is not None and (len(labels.shape) > 2 or (len(labels.shape) == 2 and labels.shape[1] != 1)):
-        raise ValueError(
-            f"Class labels are integers of shape (batch,). Received: labels of shape {tuple(labels.shape)}. Turn one-hot "
-            "labels into integers by numpy.argmax(labels, axis=-1)."
-        )
-    return _target(x, target, y_pred), labels
-
-
-def _target(x, y, y_pred):
-    """The tensor that the reconstruction is compared with: `y`, or the input where there is none."""
-    target = x if y is None else y
-    shapes = [tuple(tensor.shape) for tensor in (target, y_pred)]
-    if len(shapes[0]) == len(shapes[1]) - 1:
-        shapes[0] = (*shapes[0], 1)  # Keras' losses allow a last axis of size 1 to be left out
-    if len(shapes[0]) != len(shapes[1]) or any(
-        a != b for a, b in zip(shapes[0][1:], shapes[1][1:], strict=True) if None not in (a, b)
-    ):
-        raise ValueError(
-            "An autoencoder is trained on its input, or on a target of the same shape as its reconstruction (as in "
-            f"`fit(noisy, clean)`). Received: a target of shape {tuple(target.shape)}, and a reconstruction of shape "
-            f"{tuple(y_pred.shape)}. If the data set yields (image, label), drop the label: "
-            "`dataset.map(lambda image, label: image)`."
-        )
-    return target

@@ -1,20 +1,15 @@
-import threading
-import types
-
 import keras
-from keras import ops
 
 from keras_sae import presets
-from keras_sae.distributed import DistributedModel, replica_count, sum_over_replicas
 from keras_sae.layers import selections_of, tying_to
-from keras_sae.metrics import CodeMetric
+from keras_sae.models._arguments import refuse_unknown
 from keras_sae.models._code import activation_of, append_selections, codes_of, count_active, gives_exact_zeros, layers_around
-from keras_sae.models._objective import Objective, target_and_labels
 from keras_sae.models._sparsity import read_corruption, read_model, read_sparsity, resolve_activation, serialize_sparsity
+from keras_sae.models._trained_on_input import TrainedOnInput
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class SparseAutoencoder(DistributedModel):
+class SparseAutoencoder(TrainedOnInput):
     """Reconstructs its input from a sparse code: `x -> encoder -> code -> decoder -> reconstruction`.
 
     Takes any encoder and decoder, and is the base class of the architectures of this package. Train it as any Keras model,
@@ -40,6 +35,9 @@ class SparseAutoencoder(DistributedModel):
         corruption: A layer that corrupts the input in training, for a denoising autoencoder: the target stays the clean
             input. `keras_sae.layers.MaskingNoise(0.3)`, `SaltAndPepperNoise`, `keras.layers.GaussianNoise`, or a Keras
             config. It runs before the encoder and is not part of it.
+        kernel_regularizer: A Keras regularizer of every kernel that trains, such as `keras.regularizers.L2(1e-4)`, for weight
+            decay in the loss. A kernel that encoder and decoder share is charged once. It belongs to the objective, as
+            penalties do, and is logged as `kernel_regularizer`.
 
     Attributes:
         encoder: The encoder with the selections, a functional model. Where this class or a subclass appended to it, its
@@ -62,7 +60,8 @@ class SparseAutoencoder(DistributedModel):
 
     architecture = "custom"  # the word for it in metadata and names of presets
 
-    def __init__(self, encoder, decoder, sparsity=None, corruption=None, name=None, **kwargs):
+    def __init__(self, encoder, decoder, sparsity=None, corruption=None, name=None, kernel_regularizer=None, **kwargs):
+        refuse_unknown(type(self), kwargs)
         encoder = read_model(encoder, "encoder")
         with tying_to(encoder.layers):
             decoder = read_model(decoder, "decoder")
@@ -79,20 +78,7 @@ class SparseAutoencoder(DistributedModel):
         self.encoder = encoder
         self.decoder = decoder
         self.corruption = corruption
-        self._reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
-        if penalties:
-            self.objective = Objective(penalties, {name: code.shape[-1] for name, code in codes.items()})
-            self._penalty_trackers = [keras.metrics.Mean(name=name) for name in self.objective.names]
-        # Keras must neither track nor save these: a second model of the same layers, which gives all codes at once; the
-        # metrics of the code; and the last forward pass of each replica, which is a thread.
-        self._untracked = types.SimpleNamespace(
-            encode=keras.Model(encoder.inputs[0], codes), code_metrics=[], forward=threading.local()
-        )
-
-    @property
-    def penalties(self):
-        """The penalties of the objective, a list."""
-        return list(self.objective.penalties) if hasattr(self, "objective") else []
+        self._prepare_training(codes, penalties, kernel_regularizer)
 
     @property
     def penalties_by_code(self):
@@ -101,11 +87,6 @@ class SparseAutoencoder(DistributedModel):
         for code, penalty in zip(self.objective.codes, self.objective.penalties, strict=True) if self.penalties else ():
             by_code.setdefault(code, []).append(penalty)
         return by_code
-
-    @property
-    def supervised(self):
-        """Whether a penalty needs class labels in training."""
-        return hasattr(self, "objective") and self.objective.supervised
 
     @property
     def selections(self):
@@ -127,103 +108,6 @@ class SparseAutoencoder(DistributedModel):
         """The layer whose kernel makes the code, and the one that reads it by a kernel, own or tied. Either may be None."""
         return layers_around(self.encoder, self.decoder)
 
-    @property
-    def metrics(self):
-        return [*super().metrics, *self._untracked.code_metrics] if hasattr(self, "_untracked") else super().metrics
-
-    def call(self, inputs, training=None, mask=None):
-        if self.corruption is not None:
-            inputs = self.corruption(inputs, training=training)
-        codes = self._untracked.encode(inputs, training=training)
-        outputs = self.decoder(codes["code"], training=training)
-        if self.penalties or self._untracked.code_metrics:
-            self._untracked.forward.last = (outputs, codes)
-        return outputs
-
-    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, **kwargs):
-        """Configures the model for training, as Keras does.
-
-        `metrics` may hold metrics of the code too (`keras_sae.metrics.L0()`, ...). They get the code that the decoder reads:
-        in `fit` as selected in training, in `evaluate` as at inference.
-        """
-        self.check_metrics([metrics, kwargs.get("weighted_metrics")])
-        several = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
-        of_code = [metric for metric in several if isinstance(metric, CodeMetric)]
-        for metric in of_code:
-            metric.build(self.encoder.outputs[0].shape[-1])
-        if of_code:
-            metrics = [metric for metric in several if metric not in of_code] or None
-        for selection in self.selections:
-            selection.compile_by_xla(kwargs.get("jit_compile") is True)
-        super().compile(optimizer, loss, loss_weights, metrics, **kwargs)
-        self._untracked.code_metrics = of_code
-
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        if config and self._untracked.code_metrics:
-            of_code = [keras.saving.serialize_keras_object(metric) for metric in self._untracked.code_metrics]
-            config["metrics"] = [*(config["metrics"] or []), *of_code]
-        return config
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        target, labels = target_and_labels(self.supervised, self._default_target(x), y, y_pred, training)
-        loss = super().compute_loss(x, target, y_pred, sample_weight, training)
-        # Keras divides each replica's losses by the number of replicas, so that their sum is the mean over the batch.
-        replicas = replica_count()
-        layer_losses = sum(ops.sum(layer_loss) for layer_loss in self.losses)
-        samples = ops.shape(y_pred)[0]
-        reconstruction = loss - layer_losses
-        if replicas > 1:
-            reconstruction = ops.where(samples > 0, reconstruction, 0)  # a replica may get no sample of a small batch
-        self._reconstruction_tracker.update_state(reconstruction * replicas, sample_weight=samples)
-        if self.penalties or self._untracked.code_metrics:
-            codes = self._codes_of(x, y_pred, training)
-            for metric in self._untracked.code_metrics:
-                metric.update_state(codes["code"])
-        batch = samples
-        if self.penalties:
-            values, batch = self.objective.values(codes, labels, training)
-            for tracker, value in zip(self._penalty_trackers, values, strict=True):
-                tracker.update_state(value, sample_weight=samples)
-                layer_losses = layer_losses + ops.cast(value, loss.dtype) / replicas
-        elif replicas > 1:
-            batch = sum_over_replicas(samples)
-        if replicas > 1:
-            # The shares of a batch may differ in size: the gradient of each counts by its samples. The value stays as it is,
-            # because logs weight it by samples.
-            share = ops.cast(samples * replicas, loss.dtype) / ops.cast(batch, loss.dtype)
-            weighed = reconstruction * share
-            reconstruction = weighed + ops.stop_gradient(reconstruction - weighed)
-        return reconstruction + layer_losses
-
-    def _default_target(self, x):
-        """The target of an input where none is given: the input itself."""
-        return x
-
-    def _codes_of(self, x, y_pred, training):
-        """The codes that `y_pred` was decoded from. The forward pass keeps them; at inference they can be made again."""
-        forward = self._untracked.forward
-        outputs, codes = getattr(forward, "last", (None, None))
-        if outputs is not None and outputs is y_pred:
-            forward.last = (None, None)
-            return codes
-        if training:
-            raise ValueError(
-                "In training, penalties and metrics need the code that `y_pred` was decoded from. Only the last call of the "
-                "model knows it. Received: a `y_pred` that the last call did not return, or whose loss was already computed. "
-                "Call `y_pred = model(x, training=True)` and then `model.compute_loss(x, y, y_pred)`, with no other call in "
-                "between. Do not change `y_pred`: put a cast or another layer into the decoder."
-            )
-        return self._untracked.encode(x, training=False)
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        target, _ = target_and_labels(self.supervised, x, y, y_pred, training=False)
-        return super().compute_metrics(x, target, y_pred, sample_weight=sample_weight)
-
     def get_config(self):
         # The constructor's arguments, not the list of layers that is Keras' config of a functional model.
         return {
@@ -233,7 +117,14 @@ class SparseAutoencoder(DistributedModel):
             "decoder": keras.saving.serialize_keras_object(self.decoder),
             "sparsity": serialize_sparsity({}, self.penalties_by_code),  # the encoder holds the selections
             "corruption": keras.saving.serialize_keras_object(self.corruption),
+            **self.optional_config(),
         }
+
+    def optional_config(self):
+        """The constructor arguments that only some models have: those that are not at their defaults."""
+        if self.kernel_regularizer is None:
+            return {}
+        return {"kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

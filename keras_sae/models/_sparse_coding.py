@@ -39,6 +39,7 @@ class SparseCodingAutoencoder(SparseAutoencoder):
         kernel_initializer: Initializer of the dictionary. Its atoms are then scaled to norm 1.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16". The inference always iterates in float32.
+        kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
 
     Input shape:
         `(batch, *input_shape)`, float. Centre or whiten the data: the dictionary has no bias.
@@ -75,6 +76,7 @@ class SparseCodingAutoencoder(SparseAutoencoder):
         corruption=None,
         name=None,
         dtype=None,
+        kernel_regularizer=None,
         **kwargs,
     ):
         input_shape = check_shape(input_shape)
@@ -99,7 +101,15 @@ class SparseCodingAutoencoder(SparseAutoencoder):
         if len(input_shape) > 1:
             outputs = keras.layers.Reshape(input_shape, name="restore_shape", dtype=dtype)(outputs)
         decoder = keras.Model(codes, outputs, name="decoder")
-        super().__init__(encoder, decoder, sparsity=encode.penalty, corruption=corruption, name=name, **kwargs)
+        super().__init__(
+            encoder,
+            decoder,
+            sparsity=encode.penalty,
+            corruption=corruption,
+            name=name,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
+        )
 
     def get_config(self):
         encode = self.encoder.get_layer("encode")
@@ -114,6 +124,7 @@ class SparseCodingAutoencoder(SparseAutoencoder):
             "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
             "corruption": keras.saving.serialize_keras_object(self.corruption),
             "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
+            **self.optional_config(),
         }
 
 

@@ -34,6 +34,7 @@ class StackedAutoencoder(DeepAutoencoder):
         corruption: A layer that corrupts in training, such as `keras_sae.layers.MaskingNoise(0.3)`: the input of each level
             in `pretrain`, and the input of the whole model in `fit`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
+        kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
 
     Input shape:
         `(batch, *input_shape)`, float.
@@ -72,6 +73,7 @@ class StackedAutoencoder(DeepAutoencoder):
         corruption=None,
         name=None,
         dtype=None,
+        kernel_regularizer=None,
         **kwargs,
     ):
         code_units = list(code_units) if isinstance(code_units, (list, tuple)) else [code_units]
@@ -92,6 +94,7 @@ class StackedAutoencoder(DeepAutoencoder):
             corruption=corruption,
             name=name,
             dtype=dtype,
+            kernel_regularizer=kernel_regularizer,
             **kwargs,
         )
 
@@ -109,7 +112,8 @@ class StackedAutoencoder(DeepAutoencoder):
 
         Args:
             x: What `fit` takes: an array, a `tf.data.Dataset`, a `keras.utils.PyDataset`.
-            y: Class labels, where a mechanism needs them. A data set yields them with the inputs.
+            y: Class labels, where a mechanism needs them; or a clean version of `x`, of which each level then reconstructs
+                what it reads of it. A data set yields them with the inputs.
             epochs: Integer, or a list of one for each of `levels`, in their order.
             optimizer: A Keras optimizer or its name. Each level gets a fresh copy.
             loss: A Keras loss, between the input of a level and its reconstruction.
@@ -217,7 +221,10 @@ class StackedAutoencoder(DeepAutoencoder):
         for layer in decoding:
             outputs = layer(outputs)
         penalties = self.penalties_by_code.get(name)
-        return _Level(below, keras.Model(inputs, code), keras.Model(codes, outputs), sparsity=penalties, name=name)
+        pair = keras.Model(inputs, code), keras.Model(codes, outputs)
+        level = _Level(below, *pair, sparsity=penalties, name=name, kernel_regularizer=self.kernel_regularizer)
+        level._untracked.takes_labels = self.supervised
+        return level
 
     def get_config(self):
         config = super().get_config()
@@ -239,9 +246,13 @@ class _Level(SparseAutoencoder):
         super().__init__(*pair, **kwargs)
         self._untracked.below = below
 
-    def _default_target(self, x):
+    @property
+    def takes_labels(self):
+        return self._untracked.takes_labels  # of any level of the stack
+
+    def _target(self, given):
         below = self._untracked.below
-        return x if below is None else ops.stop_gradient(below(x, training=False))
+        return given if below is None else ops.stop_gradient(below(given, training=False))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return self.get_metrics_result()  # the loss and its parts: `pretrain` compiles no metrics

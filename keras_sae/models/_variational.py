@@ -42,6 +42,7 @@ class VariationalAutoencoder(SparseAutoencoder):
         kernel_initializer: Initializer of the kernels.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
+        kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
 
     Input shape:
         `(batch, *input_shape)`, float.
@@ -82,6 +83,7 @@ class VariationalAutoencoder(SparseAutoencoder):
         corruption=None,
         name=None,
         dtype=None,
+        kernel_regularizer=None,
         **kwargs,
     ):
         input_shape = check_shape(input_shape)
@@ -98,7 +100,15 @@ class VariationalAutoencoder(SparseAutoencoder):
         code = GaussianSample(name="code", dtype=dtype)(encoder.outputs[0])
         encoder = keras.Model(encoder.inputs[0], code, name="encoder")
         decoder = dense_decoder(encoder, levels, output_activation, False, kernel_initializer, None, dtype)
-        super().__init__(encoder, decoder, sparsity={"posterior": penalty}, corruption=corruption, name=name, **kwargs)
+        super().__init__(
+            encoder,
+            decoder,
+            sparsity={"posterior": penalty},
+            corruption=corruption,
+            name=name,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
+        )
         self._untracked.levels = levels
 
     def get_config(self):
@@ -117,4 +127,5 @@ class VariationalAutoencoder(SparseAutoencoder):
             "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
             "corruption": keras.saving.serialize_keras_object(self.corruption),
             "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
+            **self.optional_config(),
         }

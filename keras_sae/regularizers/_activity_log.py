@@ -3,6 +3,7 @@ from keras import ops
 
 from keras_sae._checks import check_number
 from keras_sae.regularizers._activity_penalty import ActivityPenalty
+from keras_sae.regularizers._positions import weighted
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
@@ -36,8 +37,8 @@ class ActivityLog(ActivityPenalty):
     def __init__(self, weight=1.0):
         self.weight = check_number("weight", weight, "is the factor of the penalty", at_least=0)
 
-    def totals(self, code):
-        return ops.sum(ops.log1p(ops.square(code)))
+    def totals(self, code, weights=None):
+        return ops.sum(weighted(ops.log1p(ops.square(code)), weights))
 
     def value(self, totals, positions):
         return self.weight * totals / positions

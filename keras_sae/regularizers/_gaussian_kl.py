@@ -3,6 +3,7 @@ from keras import ops
 
 from keras_sae._checks import check_number
 from keras_sae.regularizers._activity_penalty import ActivityPenalty
+from keras_sae.regularizers._positions import weighted
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
@@ -37,14 +38,14 @@ class GaussianKL(ActivityPenalty):
     def __init__(self, weight=1.0):
         self.weight = check_number("weight", weight, "is the factor of the penalty", at_least=0)
 
-    def totals(self, code):
+    def totals(self, code, weights=None):
         if code.shape[-1] % 2:
             raise ValueError(
                 "GaussianKL charges a mean and a log variance for each unit, so the last axis must be even. "
                 f"Received: a code of shape {tuple(code.shape)}. Charge the input of `GaussianSample`, not its output."
             )
         mean, log_variance = ops.split(code, 2, axis=-1)
-        return ops.sum(ops.square(mean) + ops.expm1(log_variance) - log_variance) / 2  # ()
+        return ops.sum(weighted(ops.square(mean) + ops.expm1(log_variance) - log_variance, weights)) / 2  # ()
 
     def value(self, totals, positions):
         return self.weight * totals / positions

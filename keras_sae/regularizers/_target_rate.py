@@ -2,6 +2,7 @@ from keras import ops
 
 from keras_sae._checks import check_number
 from keras_sae.regularizers._activity_penalty import ActivityPenalty
+from keras_sae.regularizers._positions import weighted
 
 
 class TargetRate(ActivityPenalty):
@@ -45,10 +46,10 @@ class TargetRate(ActivityPenalty):
     def default_activation(self):
         return self.activation_range
 
-    def totals(self, code):
+    def totals(self, code, weights=None):
         if self.sparsity == "lifetime":
-            return ops.sum(code, axis=tuple(range(len(code.shape) - 1)))  # (units,)
-        return ops.sum(self._charge(ops.mean(code, axis=-1)))  # ()
+            return ops.sum(weighted(code, weights), axis=tuple(range(len(code.shape) - 1)))  # (units,)
+        return ops.sum(weighted(self._charge(ops.mean(code, axis=-1)), weights))  # ()
 
     def value(self, totals, positions):
         if self.sparsity == "lifetime":

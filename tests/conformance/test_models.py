@@ -186,7 +186,7 @@ for name, case in SELECTIONS.items():
         values[f"{name} {training}"] = ops.convert_to_numpy(layer(code_of(case), training=training))
     values[f"{name} weights"] = np.asarray([float(weight) for weight in layer.get_weights()])
 for name, case in PENALTIES.items():
-    objective = Objective({"code": [case.make()]}, {"code": UNITS})
+    objective = Objective({"code": [case.make()]}, {"code": (None, UNITS)})
     labels = labels_of(32) if is_supervised(case) else None
     for step in range(2):  # so that a running mean has a past
         code = ops.convert_to_tensor(code_of(case, seed=step))

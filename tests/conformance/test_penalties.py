@@ -16,7 +16,7 @@ tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", re
 
 def charge(case, code, labels=None, objective=None):
     """The value of a penalty, by the way that models take."""
-    objective = objective or Objective({"code": [case.make()]}, {"code": UNITS})
+    objective = objective or Objective({"code": [case.make()]}, {"code": (None, UNITS)})
     if labels is None and is_supervised(case):
         labels = labels_of(code.shape[0])
     return objective.values({"code": code}, labels, training=False)[0][0]
@@ -112,7 +112,7 @@ def test_compiled_by_xla_is_the_same(case):
     import tensorflow as tf
 
     code = tf.constant(code_of(case))
-    objective = Objective({"code": [case.make()]}, {"code": UNITS})
+    objective = Objective({"code": [case.make()]}, {"code": (None, UNITS)})
     compiled = tf.function(lambda x: charge(case, x, objective=objective), jit_compile=True)(code)
     np.testing.assert_allclose(compiled, exactly(case, code.numpy()), rtol=1e-5)
 

@@ -79,13 +79,13 @@ def test_a_loss_by_hand_charges_the_code_of_the_forward_pass_before():
 def test_in_training_a_loss_without_its_forward_pass_is_refused():
     model = blind()
     wrapped = 1.0 * model(X, training=True)
-    with pytest.raises(ValueError, match="a cast or another layer belongs in the decoder"):
+    with pytest.raises(ValueError, match="put a cast or another layer into the decoder"):
         model.compute_loss(X, None, wrapped, training=True)
     first, second = model(X, training=True), model(X, training=True)
-    with pytest.raises(ValueError, match="before the model is called again"):
+    with pytest.raises(ValueError, match="with no other call in between"):
         model.compute_loss(X, None, first, training=True)
     model.compute_loss(X, None, second, training=True)
-    with pytest.raises(ValueError, match="was computed already"):
+    with pytest.raises(ValueError, match="was already computed"):
         model.compute_loss(X, None, second, training=True)
 
 

@@ -22,7 +22,7 @@ def as_numpy(tensor):
 
 
 def test_a_running_mean_by_hand():
-    objective = Objective({"code": [ActivityTargetL2(0.0, momentum=0.5)]}, {"code": 1})
+    objective = Objective({"code": [ActivityTargetL2(0.0, momentum=0.5)]}, {"code": (None, 1)})
     rates = []
     for code in ([[1.0]], [[3.0], [3.0]], [[0.0]]):
         value = objective.values({"code": np.array(code, "float32")}, None, training=True)[0][0]
@@ -32,7 +32,7 @@ def test_a_running_mean_by_hand():
 
 
 def test_evaluation_measures_its_own_batch_and_leaves_the_running_mean():
-    objective = Objective({"code": [ActivityTargetL2(0.0, momentum=0.5)]}, {"code": 1})
+    objective = Objective({"code": [ActivityTargetL2(0.0, momentum=0.5)]}, {"code": (None, 1)})
     objective.values({"code": np.array([[1.0]], "float32")}, None, training=True)
     before = as_numpy(objective.running[0]).copy()
     value = objective.values({"code": np.array([[3.0]], "float32")}, None, training=False)[0][0]
@@ -44,7 +44,7 @@ def test_evaluation_measures_its_own_batch_and_leaves_the_running_mean():
 def test_the_gradient_of_a_running_mean_is_that_of_the_batch_and_not_scaled_down():
     import tensorflow as tf
 
-    objective = Objective({"code": [ActivityTargetL2(0.0, momentum=0.9)]}, {"code": 2})
+    objective = Objective({"code": [ActivityTargetL2(0.0, momentum=0.9)]}, {"code": (None, 2)})
     objective.values({"code": np.array([[1.0, 2.0]], "float32")}, None, training=True)
     code = tf.constant([[3.0, 0.0], [5.0, 4.0]])
     with tf.GradientTape() as tape:
@@ -70,7 +70,7 @@ def test_a_running_mean_scatters_less_than_the_means_of_small_batches():
     codes = np.random.default_rng(1).uniform(size=(200, 4, 6)).astype("float32")
     values = {}
     for momentum in (None, 0.95):
-        objective = Objective({"code": [ActivityKL(0.5, momentum=momentum)]}, {"code": 6})
+        objective = Objective({"code": [ActivityKL(0.5, momentum=momentum)]}, {"code": (None, 6)})
         values[momentum] = np.mean([float(objective.values({"code": code}, None, True)[0][0]) for code in codes][50:])
     # The rates are on target: what is charged comes from the scatter of small batches alone.
     assert values[0.95] < values[None] / 10

@@ -1,0 +1,91 @@
+"""Reads the arguments of `fit` and `evaluate` before Keras does, so that each of them acts or is refused."""
+
+import keras
+
+from keras_sae._pixels import scale_of
+from keras_sae.models._inputs import one_of
+
+
+def read_arguments(arguments, input_names, output_names, integers):
+    """Makes the arguments of `fit` or `evaluate` ones that Keras takes as they are meant.
+
+    Args:
+        arguments: Dictionary of the arguments. It is changed in place.
+        input_names, output_names: Names of the input and the output of the model.
+        integers: Whether the model reads integers.
+    """
+
+    def triple(x, y, sample_weight):
+        # Keras drops weights where there is no target.
+        names = [*output_names, *input_names]
+        x = one_of(x, input_names)
+        y = one_of(y, names, "target") if isinstance(y, (list, dict)) or (isinstance(y, tuple) and len(y) == 1) else y
+        if isinstance(sample_weight, (list, tuple, dict)):
+            sample_weight = one_of(sample_weight, names, "array of sample weights")
+        if y is None and sample_weight is not None and _is_array(x):
+            y = x
+        if not integers:
+            _check_dtypes(x, "inputs")
+            if _is_array(x) and _is_array(y) and tuple(y.shape[1:]) == tuple(x.shape[1:]):
+                _check_dtypes(y, "a target")
+        return x, y, sample_weight
+
+    names = ("x", "y", "sample_weight")
+    read = triple(*(arguments.get(name) for name in names))
+    arguments.update({name: value for name, value in zip(names, read, strict=True) if value is not None})
+    validation = arguments.get("validation_data")
+    if isinstance(validation, (list, tuple)):
+        x, y, weight = triple(*keras.utils.unpack_x_y_sample_weight(validation))
+        arguments["validation_data"] = (x,) if y is None else (x, y) if weight is None else (x, y, weight)
+    elif validation is not None and not integers:
+        _check_dtypes(validation, "inputs")
+
+
+def refuse_class_weight(class_weight, y, supervised):
+    """Raises ValueError for class weights without labels, which Keras would look up by the largest pixel of a target."""
+    labels = y is None or (_is_array(y) and (len(y.shape) == 1 or (len(y.shape) == 2 and y.shape[1] == 1)))
+    if class_weight is not None and not (supervised and labels):
+        raise ValueError(
+            "`class_weight` weights samples by class labels, and needs a model with a supervised penalty such as GroupL21, "
+            "trained by fit(x, labels). Received: class_weight without labels. Pass "
+            "`sample_weight=numpy.array([class_weight[label] for label in labels])` instead."
+        )
+
+
+def choose_modes(callbacks, directions):
+    """Tells callbacks with `mode="auto"` whether less or more of what they monitor is better.
+
+    Keras knows it of its own metrics only.
+
+    Args:
+        callbacks: What `fit` takes.
+        directions: Dictionary from names in the logs to "min", "max", or None where that depends on the aim.
+    """
+    for callback in getattr(callbacks, "callbacks", keras.tree.flatten(callbacks)):
+        name = str(getattr(callback, "monitor", "")).removeprefix("val_")
+        if getattr(callback, "mode", None) != "auto" or name not in directions:
+            continue
+        if directions[name] is None:
+            raise ValueError(
+                f"{type(callback).__name__} monitors {callback.monitor!r}, and whether less or more of it is better depends on "
+                "your aim. Pass it mode='min' or mode='max'."
+            )
+        callback.mode = directions[name]
+
+
+def _is_array(data):
+    return hasattr(data, "shape")
+
+
+def _check_dtypes(data, name):
+    """Refuses integers other than uint8, in an array or in a data set that says its types before it is read."""
+    specification = getattr(data, "element_spec", None)
+    if specification is not None:
+        data = keras.utils.unpack_x_y_sample_weight(specification)[0]
+    for each in keras.tree.flatten(data):
+        dtypes = getattr(each, "dtypes", None)  # of a DataFrame, whose columns become one array of their common type
+        if dtypes is not None and hasattr(each, "to_numpy"):
+            each = each.iloc[:1].to_numpy()
+        dtype = getattr(each, "dtype", None)
+        if dtype is not None and "int" in str(dtype):
+            scale_of(keras.backend.standardize_dtype(dtype), name)
