@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import re
 import shutil
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 
 from keras_sae import _backend, cli, presets
+from keras_sae.cli import _main, _recipes
 from keras_sae.cli._parser import COMMANDS
 from keras_sae.presets import _catalog
 from keras_sae.presets._manifest import write_metadata
-from keras_sae.training import read_run
+from keras_sae.training import Recipe, _card, _recipe_file, load_recipe, read_run
 
 SMALL = """
 title = "A small recipe"
@@ -51,7 +53,14 @@ def test_the_command_is_installed():
 
 
 ANSWERS = ["--help", "train --help", "--version", "list", "list --markdown", "info mnist_dense_ksparse", "recipes"]
-ERRORS = ["nonsense", "train", "info no_such_preset", "export no_such_preset somewhere", "train no_such_recipe"]
+ERRORS = [
+    "nonsense",
+    "train mnist_dense_kl --set epoch=3",
+    "train",
+    "info no_such_preset",
+    "export no_such_preset somewhere",
+    "train no_such_recipe",
+]
 
 
 @pytest.mark.parametrize("arguments", ANSWERS + ERRORS)
@@ -159,6 +168,80 @@ def test_help(name, capsys):
         cli.main([name, "--help"])
     assert stopped.value.code == 0
     assert len(capsys.readouterr().out) > 100
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["recipes", "mnist_dense_kl", "--toml"]])
+def test_an_output_that_nobody_reads_ends_quietly(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "keras_sae", *arguments]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == (0 if arguments == ["--help"] else 141)  # argparse ignores the closed pipe
+
+
+def test_ctrl_c_while_a_command_loads_is_a_sentence(capsys, monkeypatch):
+    def stopped():
+        raise KeyboardInterrupt
+
+    def translated():  # as a compiled module does that is interrupted while it is imported
+        try:
+            stopped()
+        except KeyboardInterrupt as error:
+            raise ImportError("numpy._core.multiarray failed to import") from error
+
+    for each in (stopped, translated):
+        monkeypatch.setattr(_recipes, "load_package", each)
+        status, _, said = run(capsys, "recipes", "mnist_dense_kl")
+        assert (status, said) == (130, "\nkeras-sae recipes: stopped.\n")
+        monkeypatch.setattr(_main, "make_parser", each)
+        assert run(capsys, "list")[0] == 130
+        monkeypatch.undo()
+
+
+def test_verbose_shows_where_an_error_comes_from(capsys):
+    assert "Traceback" in run(capsys, "--verbose", "info", "no_such_preset")[2]
+
+
+def test_recipes_print_a_file_to_start_from(capsys, tmp_path):
+    for overrides in ([], ["--set", "epochs=7"]):
+        status, printed, _ = run(capsys, "recipes", "mnist_dense_kl", "--toml", *overrides)
+        assert status == 0
+        (tmp_path / "mine.toml").write_text(printed)
+        mine, shipped = load_recipe(tmp_path / "mine.toml"), load_recipe("mnist_dense_kl", overrides[1:])
+        assert {**mine.as_data(), "name": ""} == {**shipped.as_data(), "name": ""}
+    assert run(capsys, "recipes", "--toml")[0] == 2
+
+
+def test_keys_of_recipes_are_those_of_the_class():
+    assert set(_recipe_file.KEYS) == {field.name for field in dataclasses.fields(Recipe)} - {"suite_options"}
+
+
+def test_a_run_without_evaluation_is_evaluated_later(capsys, tmp_path, small_recipe):
+    output = ["--output", tmp_path / "run", "--set", "epochs=1"]
+    status, printed, _ = run(capsys, "train", small_recipe, *output, "--no-evaluate")
+    assert status == 0
+    assert not (tmp_path / "run" / "preset").exists()
+    (command,) = re.findall("keras-sae (train .* --resume)$", printed, re.MULTILINE)
+    assert "--no-evaluate" not in command
+    assert run(capsys, *command.split())[0] == 0
+    preset = tmp_path / "run" / "preset"
+    card = (preset / "README.md").read_text()
+    # The commands of the card work: in its directory, and with its recipe.
+    assert "keras-sae evaluate .\n" in card
+    assert 'from_preset("path/to/small")' in card
+    assert "save this recipe as `small.toml`" in card
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "small.toml").write_text(re.search("```toml\n(.*?)```", card, re.DOTALL)[1])
+    assert load_recipe(tmp_path / "again" / "small.toml").as_data() == load_recipe(small_recipe, ["epochs=1"]).as_data()
+    assert "(n, 28, 28, 1) in [0, 1] to" in card
+    metadata = presets.read_metadata(preset)
+    metadata["data"]["dtype"] = "float32"
+    assert "(n, 28, 28, 1) to" in _card.render(metadata)
+    assert "was edited" not in run(capsys, "info", preset)[1]
+    (preset / "README.md").write_text(card + "More.\n")
+    assert "README.md was edited" in run(capsys, "info", preset)[1]
 
 
 def test_list_and_info(capsys):

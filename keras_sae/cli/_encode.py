@@ -15,7 +15,7 @@ def add_arguments(parser):
 
 
 def run(options):
-    target = Path(options.codes)
+    target = Path(options.codes).expanduser()
     if target.exists():
         raise FileExistsError(f"{str(target)!r} exists and is not overwritten. Choose another name, or remove it first.")
     presets.find(options.preset)  # a wrong name is found before Keras is loaded

@@ -14,6 +14,8 @@ def run(options):
     card = directory / presets.CARD
     if card.is_file():
         print(card.read_text(encoding="utf-8"))
+        if not presets.is_unchanged(card, metadata["files"].get(presets.CARD)):
+            print(f"{presets.CARD} was edited after the preset was saved. `keras-sae seal {directory}` records it.\n")
     else:
         print(f"A {metadata['class_name']} with {metadata['parameters']:,} parameters, without a card.\n")
     print(f"Files: {directory}")

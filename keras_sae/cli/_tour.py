@@ -24,7 +24,7 @@ def tour(output):
         output: Directory for the results. Results of an earlier quickstart in it are replaced.
     """
     began = time.perf_counter()
-    output = Path(output)
+    output = Path(output).expanduser()
     output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(1)
     train, test = (_read(split) for split in ("train", "test"))

@@ -38,14 +38,20 @@ def add_arguments(parser):
         metavar="N",
         help="training steps per Python call; schedules advance once per call (default: %(default)s)",
     )
+    parser.add_argument(
+        "--no-evaluate",
+        action="store_true",
+        help="only train; --resume without this option writes the preset and card later",
+    )
     parser.add_argument("--xla", action="store_true", help="compile the training step with XLA")
     parser.add_argument("--tensorboard", action="store_true", help="write logs and pictures to DIR/tensorboard")
 
 
 def run(options):
-    from keras_sae.training import read_recipe
+    from keras_sae.training import check_overrides, read_recipe
 
     read_recipe(options.recipe)  # a wrong name is found before Keras is loaded
+    check_overrides(options.overrides)
     if options.steps_per_execution < 1:
         raise ValueError(
             f"--steps-per-execution counts training steps and must be at least 1. Received: {options.steps_per_execution}."
@@ -55,7 +61,7 @@ def run(options):
     from keras_sae.training import Stopped, load_recipe, make_strategy, publish, read_run, train
 
     recipe = load_recipe(options.recipe, options.overrides)
-    output = Path(options.output or Path("runs") / recipe.name)
+    output = Path(options.output or Path("runs") / recipe.name).expanduser()
     strategy = make_strategy(options.strategy)
     _set_precision(options.precision)
     try:
@@ -71,8 +77,7 @@ def run(options):
             tensorboard=options.tensorboard,
         )
     except Stopped as stopped:
-        again = shlex.join([argument for argument in options.arguments if argument != "--resume"])
-        print(f"\nStopped. Everything is saved. To continue: keras-sae {again} --resume", flush=True)
+        print(f"\nStopped. Everything is saved. To continue: keras-sae {_resumed(options.arguments)}", flush=True)
         return 128 + stopped.signum
     except ConnectionError as error:
         print(f"keras-sae train: {error}", file=sys.stderr, flush=True)
@@ -81,10 +86,18 @@ def run(options):
     if workers and not workers.is_chief:
         return 0
     print(f"Trained for {read_run(output)['seconds']:,.0f} seconds. History: {output / 'history.csv'}", flush=True)
+    if options.no_evaluate:
+        print(f"To write the preset and its card: keras-sae {_resumed(options.arguments)}")
+        return 0
     directory = publish(output, options.data_dir, report=print)
     print((directory / "README.md").read_text(encoding="utf-8"))
     print(f"The preset is in {directory}. Load it with SparseAutoencoder.from_preset({str(directory)!r}).")
     return 0
+
+
+def _resumed(arguments):
+    """The command that continues this one."""
+    return f"{shlex.join([each for each in arguments if each not in ('--resume', '--no-evaluate')])} --resume"
 
 
 def _set_precision(precision):

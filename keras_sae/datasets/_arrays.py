@@ -40,7 +40,7 @@ def file_of(name, data_dir=None):
     """Path of the file of arrays of a data set, whether or not it exists."""
     if name == SAMPLE:
         return FILE
-    folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
+    folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     return folder / f"{name}.npz"
 
 

@@ -59,6 +59,8 @@ def find_builder(name, data_dir=None):
 
     if data_dir is None:
         data_dir = os.environ.get("TFDS_DATA_DIR")
+    if data_dir is not None:
+        data_dir = Path(data_dir).expanduser()
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:

@@ -6,4 +6,4 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 # For other packages, not part of the public interface.
-__all__ = [name for name in __all__ if name not in {"check_finite", "rewrite"}]
+__all__ = [name for name in __all__ if name not in {"check_finite", "is_unchanged", "rewrite"}]

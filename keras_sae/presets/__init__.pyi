@@ -1,6 +1,6 @@
 from ._catalog import find, names
 from ._finite import check_finite
-from ._manifest import CARD, read_metadata
+from ._manifest import CARD, is_unchanged, read_metadata
 from ._replace import rewrite, seal
 from ._storage import load, load_reference, save
 

@@ -2,9 +2,10 @@ from ._card import COLUMNS, columns, table
 from ._evaluate_preset import evaluate_preset
 from ._publish import publish, suites_of, update_preset
 from ._recipe import Recipe, load_recipe
-from ._recipe_file import read_recipe, recipe_names
+from ._recipe_file import check_overrides, read_recipe, recipe_names
 from ._run import read_run
 from ._signals import Stopped
+from ._toml import toml
 from ._train import make_strategy, train
 
 __all__ = [

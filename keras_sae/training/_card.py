@@ -2,6 +2,7 @@ import math
 
 from keras_sae._markdown import table as markdown_table
 from keras_sae.evaluation import SUITES
+from keras_sae.training._recipe_file import KEYS, read_recipe, recipe_names
 from keras_sae.training._toml import toml
 
 PICTURE = "features.png"
@@ -17,7 +18,8 @@ def render(metadata):
             and what `presets.save` adds.
     """
     name, recipe = metadata["name"], metadata["recipe"]
-    pixels = "" if metadata["data"]["name"].endswith("patches") else " in [0, 1]"
+    preset = name if _is_shipped(metadata) else f"path/to/{name}"
+    shapes = f"{_shape(metadata['input_shape'])}{_range(metadata['data'])} to {_shape(metadata['code_shape'])}"
     lines = [f"# {name}", "", f"{metadata['title']}.", ""]
     if metadata.get("has_picture"):
         lines += [f"![Features, and reconstructions of test images]({PICTURE})", ""]
@@ -26,8 +28,8 @@ def render(metadata):
         "```python",
         "from keras_sae.models import SparseAutoencoder",
         "",
-        f'encoder = SparseAutoencoder.from_preset("{name}").encoder',
-        f"codes = encoder.predict(images)  # {_shape(metadata['input_shape'])}{pixels} to {_shape(metadata['code_shape'])}",
+        f'encoder = SparseAutoencoder.from_preset("{preset}").encoder',
+        f"codes = encoder.predict(images)  # {shapes}",
         "```",
         "",
         *_figures(metadata),
@@ -40,14 +42,16 @@ def render(metadata):
 def _figures(metadata):
     """The sections of the suites, and the table of published figures."""
     name, recipe, metrics, data = (metadata[key] for key in ("name", "recipe", "metrics", "data"))
+    where = "" if _is_shipped(metadata) else ", run in the directory of this preset,"
     lines = [
         "## Measured",
         "",
         f"On the {data['test_examples']:,} test images (`{data['name']}`, split `{data['test']}`). Brackets hold 95 % "
-        "percentile bootstrap confidence intervals over test images. This command reproduces every number:",
+        "percentile bootstrap confidence intervals over test images. "
+        f"This command{where} reproduces every number:",
         "",
         "```",
-        f"keras-sae evaluate {name}",
+        f"keras-sae evaluate {'.' if where else name}",
         "```",
         "",
     ]
@@ -80,6 +84,8 @@ def _published(figure, metrics):
 
 def _origin(metadata):
     name, recipe, data = (metadata[key] for key in ("name", "recipe", "data"))
+    shipped = _is_shipped(metadata)
+    hidden = _SHOWN_ELSEWHERE if shipped else {"name"}
     lines = [
         "## How it was made",
         "",
@@ -95,18 +101,34 @@ def _origin(metadata):
         *lines,
         f"- Versions: {', '.join(f'{package} {version}' for package, version in sorted(metadata['packages'].items()))}.",
         "",
-        "This command trains it again:",
+        "This command trains it again:" if shipped else f"To train it again, save this recipe as `{name}.toml` and run:",
         "",
         "```",
-        f"keras-sae train {name}",
+        f"keras-sae train {name if shipped else f'{name}.toml'}",
         "```",
         "",
-        "It uses this recipe:",
+        "It uses this recipe:" if shipped else "The recipe:",
         "",
         "```toml",
-        *toml({key: value for key, value in recipe.items() if key not in _SHOWN_ELSEWHERE}).splitlines(),
+        *toml({key: value for key, value in recipe.items() if key not in hidden}).splitlines(),
         "```",
     ]
+
+
+def _is_shipped(metadata):
+    """Whether the package has a recipe of this name that trains the same model. Its preset is then found by name."""
+    name, recorded = metadata["name"], metadata["recipe"]
+    if name not in recipe_names():
+        return False
+    keys = set(KEYS) - _SHOWN_ELSEWHERE - {"mechanism"}
+    now = {"loss": "mse", **read_recipe(name)}
+    return {key: recorded.get(key) for key in keys} == {key: now.get(key) for key in keys}
+
+
+def _range(data):
+    """Where inputs lie, if it is known: uint8 pixels are divided by 255. Metadata of earlier releases has no dtype."""
+    is_pixels = data["dtype"] == "uint8" if "dtype" in data else not data["name"].endswith("patches")
+    return " in [0, 1]" if is_pixels else ""
 
 
 def _text(title, text):

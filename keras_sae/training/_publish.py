@@ -3,6 +3,8 @@ import os
 import platform
 from pathlib import Path
 
+import numpy as np
+
 from keras_sae import evaluation, presets
 from keras_sae.datasets import load_arrays, load_training
 from keras_sae.models import SparseAutoencoder
@@ -31,7 +33,7 @@ def publish(output, data_dir=None, report=None, cache=None):
     Returns:
         `pathlib.Path` of the preset.
     """
-    output = Path(output)
+    output = Path(output).expanduser()
     run = read_run(output)
     recipe = from_data(run["recipe"])
     data = read_data(recipe, data_dir, cache)
@@ -143,6 +145,7 @@ def _save(model, directory, recipe, data, metrics, of_training):
         "data": {
             **recipe.data,
             "licence": recipe.data.get("licence", "not stated"),
+            "dtype": str(np.dtype(train_x.dtype)),
             "train_examples": len(train_x),
             "test_examples": len(test_x),
             "train_sha256": checksum(*data[0]),

@@ -4,7 +4,13 @@ import tomllib
 from pathlib import Path
 
 from keras_sae._checks import nearest
+from keras_sae.evaluation import SUITES
 
+# The fields of a `Recipe`, without the sections of suites.
+KEYS = (
+    *("name", "title", "data", "model", "optimizer", "epochs", "batch_size", "seed", "mechanism", "source", "loss", "pretrain"),
+    *("k_schedule", "penalty_schedule", "dead_units", "early_stopping", "keep_best", "published", "use", "notes"),
+)
 _DIRECTORY = Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -23,7 +29,7 @@ def read_recipe(recipe):
         ValueError: There is no such recipe, or it is not valid TOML.
     """
     names = recipe_names()
-    path = _DIRECTORY / f"{recipe}.toml" if recipe in names else Path(recipe)
+    path = _DIRECTORY / f"{recipe}.toml" if recipe in names else Path(recipe).expanduser()
     if not path.is_file():
         raise ValueError(
             f"There is no recipe named {str(recipe)!r} and no file at that path. {nearest(path.stem, names)}"
@@ -35,3 +41,19 @@ def read_recipe(recipe):
         raise ValueError(f"The recipe {str(path)!r} is not valid TOML: {error}.") from error
     except RecursionError:
         raise ValueError(f"The recipe {str(path)!r} is nested too deeply to be read. Check its brackets.") from None
+
+
+def check_overrides(overrides):
+    """Checks the form of `key=value` overrides, and that a recipe has their keys or sections. The values are not checked.
+
+    Raises:
+        ValueError: An override has another form, or sets what no recipe has.
+    """
+    known = [*KEYS, *SUITES]
+    for override in overrides:
+        path, equals, _ = override.partition("=")
+        if not equals:
+            raise ValueError(f"Write an override as key=value, such as epochs=3. Received: {override!r}.")
+        key = path.strip().split(".")[0]
+        if key not in known:
+            raise ValueError(f"A recipe has no key {key!r}. {nearest(key, known)}It has {', '.join(sorted(known))}.")

@@ -42,7 +42,7 @@ class Run:
     """
 
     def __init__(self, output, recipe, resume, workers=None):
-        self.output = Path(output)
+        self.output = Path(output).expanduser()
         self.workers = workers
         self.is_chief = workers is None or workers.is_chief
         self.progress = dict(_START)
@@ -150,7 +150,7 @@ def read_run(output):
     Raises:
         FileNotFoundError: The run has not saved a state yet.
     """
-    output = Path(output)
+    output = Path(output).expanduser()
     if not (output / RUN).is_file() or not (output / CHECKPOINT).is_file():
         raise FileNotFoundError(f"{str(output)!r} has no run with a saved state yet.")
     return {**_read_record(output / RUN), **_state.read_progress(output / CHECKPOINT)}
