@@ -48,7 +48,7 @@ def _without_native_messages():
         os.dup2(hidden.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             hidden.seek(0)
             with open(stream, "wb", closefd=False) as shown:
                 shutil.copyfileobj(hidden, shown)

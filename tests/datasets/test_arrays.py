@@ -151,3 +151,11 @@ def test_what_is_trained_on_another_backend_loads_and_measures_as_recorded(backe
     in_fresh_process(TRAIN, tmp_path / "small.toml", tmp_path / "run", KERAS_BACKEND=backend)
     _, equal = evaluate_preset(tmp_path / "run" / "preset")
     assert equal
+
+
+def test_a_tilde_in_data_dir_is_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.savez(tmp_path / "mine.npz", train_image=np.zeros((3, 4, 4, 1), "uint8"))
+    assert datasets.load_arrays("mine", "train", "~")[0].shape == (3, 4, 4, 1)
+    monkeypatch.setenv("TFDS_DATA_DIR", "~")
+    assert datasets.load_arrays("mine", "train")[0].shape == (3, 4, 4, 1)
