@@ -6,6 +6,7 @@ from keras_sae.layers._fista import FISTA
 from keras_sae.layers._gaussian_sample import GaussianSample
 from keras_sae.layers._k_sparse import KSparse
 from keras_sae.layers._lista import LISTA
+from keras_sae.layers._mean import AddMean, SubtractMean
 from keras_sae.layers._noise import MaskingNoise, SaltAndPepperNoise
 from keras_sae.layers._selection import KSelection, Selection, selections_of
 from keras_sae.layers._tied import TiedLayer, tying_to
@@ -17,12 +18,14 @@ from keras_sae.layers._winner_take_all import WinnerTakeAll
 __all__ = [
     "FISTA",
     "LISTA",
+    "AddMean",
     "BatchKSparse",
     "GaussianSample",
     "KSparse",
     "MaskingNoise",
     "SaltAndPepperNoise",
     "Selection",
+    "SubtractMean",
     "TiedConvTranspose",
     "TiedDense",
     "WinnerTakeAll",

@@ -41,10 +41,10 @@ class TiedLayer(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "tied_to": _encoding_layer(config["tied_to"])})
+        return cls(**{**config, "tied_to": encoding_layer(config["tied_to"])})
 
 
-def _encoding_layer(config):
+def encoding_layer(config):
     """The layer that a serialized encoding layer stands for: the one of this name in `tying_to`, or else a new one."""
     name = config["config"]["name"]
     known = [layer for layer in _encoding_layers.get() if layer.name == name]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 
 from keras_sae.layers import TiedConvTranspose
+from keras_sae.models._centered import add_mean, subtract_mean
 from keras_sae.models._code import append_selections
 from keras_sae.models._level import apply_constraints, copy_of
 
@@ -22,6 +23,7 @@ class ConvGraph:
         output_activation: Activation of the reconstruction.
         initializer: Initializer of the kernels. Every kernel gets a copy.
         dtype: Dtype policy of the layers.
+        center: Whether the encoder subtracts the mean of each channel, and the decoder adds it.
     """
 
     input_shape: tuple
@@ -34,6 +36,7 @@ class ConvGraph:
     output_activation: Callable
     initializer: Callable
     dtype: object
+    center: bool
 
     def pair(self):
         """`(encoder, decoder)`."""
@@ -49,6 +52,8 @@ class ConvGraph:
 
     def _encoder(self):
         inputs = code = keras.Input(self.input_shape, name="inputs")
+        if self.center:
+            code = subtract_mean(code, "channel", self.dtype)
         for level in self.levels:
             pools = self.pooling is not None and level.strides > 1
             code = self._convolution(
@@ -75,6 +80,7 @@ class ConvGraph:
         else:
             for level, below in zip(reversed(self.levels), [*reversed(self.levels[:-1]), None], strict=True):
                 outputs = self._decode(encoder, outputs, level, below)
+        outputs = add_mean(encoder, outputs, self.output_activation, self.dtype)
         return keras.Model(codes, outputs, name="decoder")
 
     def _decode(self, encoder, outputs, level, below):

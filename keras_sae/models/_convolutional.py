@@ -3,8 +3,9 @@ import operator
 import keras
 
 from keras_sae._checks import check_integer
+from keras_sae.models._centered import resolve_center
 from keras_sae.models._conv_graph import ConvGraph
-from keras_sae.models._level import config_of_levels, make_levels, one_each
+from keras_sae.models._level import config_of_levels, make_levels, one_each, selections_in
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
 
 
@@ -41,6 +42,9 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
         kernel_initializer: Initializer of the kernels.
         unit_norm: Whether the weights that decode each unit of a level are kept at norm 1.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
+        center: Whether the model subtracts the mean of the data, of each channel, from its input and adds it to its
+            reconstruction. `fit` or `adapt` sets the mean. None, the default: where a selection makes the
+            code. With another `output_activation` than linear, the mean is not added. See `docs/centring.md`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
         kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
 
@@ -88,6 +92,7 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
         kernel_initializer="glorot_uniform",
         unit_norm=False,
         corruption=None,
+        center=None,
         name=None,
         dtype=None,
         kernel_regularizer=None,
@@ -117,6 +122,7 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
             output_activation=keras.activations.get(output_activation),
             initializer=keras.initializers.get(kernel_initializer),
             dtype=dtype,
+            center=resolve_center(center, selections_in(levels)),
             **arguments,
         ).pair()
         super().__init__(

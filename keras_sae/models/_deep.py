@@ -1,7 +1,8 @@
 import keras
 
+from keras_sae.models._centered import resolve_center
 from keras_sae.models._dense_graph import check_shape, check_width, check_widths, config_of_pair, dense_pair
-from keras_sae.models._level import make_levels
+from keras_sae.models._level import make_levels, selections_in
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
 
 
@@ -29,6 +30,9 @@ class DeepAutoencoder(SparseAutoencoder):
         kernel_initializer: Initializer of the kernels.
         unit_norm: Whether the weights that decode each unit of a level are kept at norm 1.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
+        center: Whether the model subtracts the mean of the data, of each entry, from its input and adds it to its
+            reconstruction. `fit` or `adapt` sets the mean. None, the default: where a selection makes the
+            code. With another `output_activation` than linear, the mean is not added. See `docs/centring.md`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
         kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
 
@@ -45,7 +49,7 @@ class DeepAutoencoder(SparseAutoencoder):
     >>> model.encoder.get_layer("level_2").output.shape
     (None, 200)
     >>> [layer.name for layer in model.decoder.layers]
-    ['codes', 'decode', 'decode_2', 'decode_1', 'restore_shape']
+    ['codes', 'decode', 'decode_2', 'decode_1', 'restore_shape', 'add_mean']
 
     References:
         Hinton and Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", Science 313, 2006. Makhzani and
@@ -67,6 +71,7 @@ class DeepAutoencoder(SparseAutoencoder):
         kernel_initializer="glorot_uniform",
         unit_norm=False,
         corruption=None,
+        center=None,
         name=None,
         dtype=None,
         kernel_regularizer=None,
@@ -78,7 +83,9 @@ class DeepAutoencoder(SparseAutoencoder):
             check_width("code_units", code_units),
         ]
         levels, penalties = make_levels(units, sparsity, activation, hidden_activation)
-        encoder, decoder = dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype)
+        center = resolve_center(center, selections_in(levels))
+        arguments = tied, unit_norm, kernel_initializer, dtype, center
+        encoder, decoder = dense_pair(input_shape, levels, output_activation, *arguments)
         super().__init__(
             encoder,
             decoder,

@@ -1,7 +1,8 @@
 import keras
 
+from keras_sae.models._centered import resolve_center
 from keras_sae.models._dense_graph import check_shape, check_width, config_of_pair, dense_pair
-from keras_sae.models._level import make_levels
+from keras_sae.models._level import make_levels, selections_in
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
 
 
@@ -9,7 +10,9 @@ from keras_sae.models._sparse_autoencoder import SparseAutoencoder
 class DenseAutoencoder(SparseAutoencoder):
     """The classical sparse autoencoder, with one hidden layer.
 
-        code = select(activation(flatten(x) @ W + b))        reconstruction = output_activation(code @ V + c)
+        code = select(activation(flatten(x - mean) @ W + b))        reconstruction = output_activation(code @ V + c) + mean
+
+    The mean is that of the data, or zero; see `center`.
 
     Args:
         input_shape: Integer or tuple, the shape of one input. Anything but a vector is flattened and restored.
@@ -27,6 +30,9 @@ class DenseAutoencoder(SparseAutoencoder):
             decoder grows.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder, such as
             `keras_sae.layers.MaskingNoise(0.3)`; see `SparseAutoencoder`.
+        center: Whether the model subtracts the mean of the data, of each entry, from its input and adds it to its
+            reconstruction. `fit` or `adapt` sets the mean. None, the default: where a selection makes the
+            code. With another `output_activation` than linear, the mean is not added. See `docs/centring.md`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16". Selections keep their own.
         kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
 
@@ -41,7 +47,7 @@ class DenseAutoencoder(SparseAutoencoder):
     >>> model = DenseAutoencoder((28, 28, 1), code_units=100, sparsity=KSparse(k=10), tied=True)
     >>> model.encoder.get_layer("code").output.shape
     (None, 100)
-    >>> model.count_params() == 784 * 100 + 100 + 784 + 1        # one kernel, two biases, and the current k
+    >>> model.count_params() == 784 * 100 + 100 + 784 + 784 + 1        # one kernel, two biases, the mean, and the current k
     True
 
     References:
@@ -61,6 +67,7 @@ class DenseAutoencoder(SparseAutoencoder):
         kernel_initializer="glorot_uniform",
         unit_norm=False,
         corruption=None,
+        center=None,
         name=None,
         dtype=None,
         kernel_regularizer=None,
@@ -68,7 +75,9 @@ class DenseAutoencoder(SparseAutoencoder):
     ):
         input_shape = check_shape(input_shape)
         levels, penalties = make_levels([check_width("code_units", code_units)], sparsity, activation)
-        encoder, decoder = dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype)
+        center = resolve_center(center, selections_in(levels))
+        arguments = tied, unit_norm, kernel_initializer, dtype, center
+        encoder, decoder = dense_pair(input_shape, levels, output_activation, *arguments)
         super().__init__(
             encoder,
             decoder,

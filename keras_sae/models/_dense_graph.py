@@ -4,11 +4,12 @@ import keras
 
 from keras_sae._checks import check_integer
 from keras_sae.layers import TiedDense
+from keras_sae.models._centered import add_mean, subtract_mean
 from keras_sae.models._code import append_selections
 from keras_sae.models._level import apply_constraints, config_of_levels, copy_of
 
 
-def dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype):
+def dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype, center):
     """An encoder of dense levels, and the decoder that mirrors it, as functional models.
 
     Args:
@@ -19,11 +20,12 @@ def dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_i
         unit_norm: Whether the weights that decode each unit of a level are kept at norm 1.
         kernel_initializer: Initializer of the kernels.
         dtype: Dtype policy of the layers.
+        center: Whether the encoder subtracts the mean of the data, and the decoder adds it.
     """
     kernel_initializer = keras.initializers.get(kernel_initializer)
     encoder_constraint = keras.constraints.UnitNorm(axis=0) if unit_norm and tied else None
     decoder_constraint = keras.constraints.UnitNorm(axis=1) if unit_norm and not tied else None
-    encoder = dense_encoder(input_shape, levels, kernel_initializer, encoder_constraint, dtype)
+    encoder = dense_encoder(input_shape, levels, kernel_initializer, encoder_constraint, dtype, center)
     decoder = dense_decoder(encoder, levels, output_activation, tied, kernel_initializer, decoder_constraint, dtype)
     apply_constraints(encoder, decoder)
     return encoder, decoder
@@ -42,10 +44,13 @@ def config_of_pair(model, levels):
     }
 
 
-def dense_encoder(input_shape, levels, kernel_initializer, constraint, dtype):
+def dense_encoder(input_shape, levels, kernel_initializer, constraint, dtype, center):
     """A functional encoder of dense levels."""
-    inputs = keras.Input(input_shape, name="inputs")
-    code = keras.layers.Flatten("channels_last", name="flatten", dtype=dtype)(inputs) if len(input_shape) > 1 else inputs
+    inputs = code = keras.Input(input_shape, name="inputs")
+    if center:
+        code = subtract_mean(code, "entry", dtype)
+    if len(input_shape) > 1:
+        code = keras.layers.Flatten("channels_last", name="flatten", dtype=dtype)(code)
     for index, level in enumerate(levels):
         code = keras.layers.Dense(
             level.units,
@@ -79,6 +84,7 @@ def dense_decoder(encoder, levels, output_activation, tied, kernel_initializer, 
         outputs = decode(outputs)
     if len(input_shape) > 1:
         outputs = keras.layers.Reshape(input_shape, name="restore_shape", dtype=dtype)(outputs)
+    outputs = add_mean(encoder, outputs, output_activation, dtype)
     return keras.Model(codes, outputs, name="decoder")
 
 

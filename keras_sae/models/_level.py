@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import keras
 
+from keras_sae.models._centered import center_config
 from keras_sae.models._sparsity import read_sparsity, resolve_activation, serialize_sparsity
 
 
@@ -71,6 +72,11 @@ def make_levels(units, sparsity, activation, hidden_activation=(), kernel_size=N
     return tuple(Level(*each) for each in zip(names, units, activations, chosen, *sizes, strict=True)), penalties
 
 
+def selections_in(levels):
+    """The selections of all levels."""
+    return [selection for level in levels for selection in level.selections]
+
+
 def config_of_levels(model, levels, output_layer):
     """The constructor arguments that architectures of levels share.
 
@@ -84,6 +90,7 @@ def config_of_levels(model, levels, output_layer):
     encode = model.encoder.get_layer(levels[-1].layer_name("encode"))
     selections = {level.code: level.selections for level in levels}
     return {
+        **center_config(model.encoder),
         "name": model.name,
         "trainable": model.trainable,
         "input_shape": model.encoder.inputs[0].shape[1:],

@@ -128,6 +128,8 @@ class SparseAutoencoder(TrainedOnInput):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        if "kernel_initializer" in config:  # of an architecture; saved before `center` existed where it lacks that
+            config = {"center": False, **config}
         with keras.saving.custom_object_scope(custom_objects or {}):
             return cls(**config)
 

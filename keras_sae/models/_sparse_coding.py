@@ -1,6 +1,7 @@
 import keras
 
 from keras_sae.layers import FISTA, LISTA, TiedDense
+from keras_sae.models._centered import add_mean, center_config, resolve_center, subtract_mean
 from keras_sae.models._code import append_selections
 from keras_sae.models._dense_graph import check_shape, check_width
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
@@ -38,11 +39,14 @@ class SparseCodingAutoencoder(SparseAutoencoder):
         steps: Integer, at least 1. Steps of the inference, by default 50 for "fista" and 5 for "lista".
         kernel_initializer: Initializer of the dictionary. Its atoms are then scaled to norm 1.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
+        center: Whether the model subtracts the mean of the data, of each entry, from its input and adds it to its
+            reconstruction. `fit` or `adapt` sets the mean. None, the default, stands for False. See
+            `docs/centring.md`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16". The inference always iterates in float32.
         kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
 
     Input shape:
-        `(batch, *input_shape)`, float. Centre or whiten the data: the dictionary has no bias.
+        `(batch, *input_shape)`, float. Use center=True, or centre or whiten the data: the dictionary has no bias.
 
     Output shape:
         The same. `encoder` gives codes of shape `(batch, code_units)`. `encoder.get_layer("encode").kernel` is the dictionary.
@@ -74,6 +78,7 @@ class SparseCodingAutoencoder(SparseAutoencoder):
         steps=None,
         kernel_initializer="random_normal",
         corruption=None,
+        center=None,
         name=None,
         dtype=None,
         kernel_regularizer=None,
@@ -93,14 +98,17 @@ class SparseCodingAutoencoder(SparseAutoencoder):
             name="encode",
             dtype=dtype,
         )
-        inputs = keras.Input(input_shape, name="inputs")
-        code = keras.layers.Flatten("channels_last", name="flatten", dtype=dtype)(inputs) if len(input_shape) > 1 else inputs
+        inputs = code = keras.Input(input_shape, name="inputs")
+        if resolve_center(center, []):
+            code = subtract_mean(code, "entry", dtype)
+        if len(input_shape) > 1:
+            code = keras.layers.Flatten("channels_last", name="flatten", dtype=dtype)(code)
         encoder = keras.Model(inputs, append_selections(encode(code), []), name="encoder")
         codes = keras.Input(encoder.outputs[0].shape[1:], name="codes", dtype=encoder.outputs[0].dtype)
         outputs = TiedDense(encode, use_bias=False, name="decode", dtype=dtype)(codes)
         if len(input_shape) > 1:
             outputs = keras.layers.Reshape(input_shape, name="restore_shape", dtype=dtype)(outputs)
-        decoder = keras.Model(codes, outputs, name="decoder")
+        decoder = keras.Model(codes, add_mean(encoder, outputs, None, dtype), name="decoder")
         super().__init__(
             encoder,
             decoder,
@@ -114,6 +122,7 @@ class SparseCodingAutoencoder(SparseAutoencoder):
     def get_config(self):
         encode = self.encoder.get_layer("encode")
         return {
+            **center_config(self.encoder),
             "name": self.name,
             "trainable": self.trainable,
             "input_shape": self.encoder.inputs[0].shape[1:],

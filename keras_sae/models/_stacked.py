@@ -33,6 +33,9 @@ class StackedAutoencoder(DeepAutoencoder):
         unit_norm: Whether the weights that decode each unit of a level are kept at norm 1.
         corruption: A layer that corrupts in training, such as `keras_sae.layers.MaskingNoise(0.3)`: the input of each level
             in `pretrain`, and the input of the whole model in `fit`.
+        center: Whether the first level subtracts the mean of the data, of each entry, from its input and adds it to its
+            reconstruction. `fit`, `pretrain` or `adapt` sets the mean. None, the default: where a selection makes the
+            code. With another `output_activation` than linear, the mean is not added. See `docs/centring.md`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
         kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
 
@@ -71,6 +74,7 @@ class StackedAutoencoder(DeepAutoencoder):
         kernel_initializer="glorot_uniform",
         unit_norm=False,
         corruption=None,
+        center=None,
         name=None,
         dtype=None,
         kernel_regularizer=None,
@@ -92,6 +96,7 @@ class StackedAutoencoder(DeepAutoencoder):
             kernel_initializer=kernel_initializer,
             unit_norm=unit_norm,
             corruption=corruption,
+            center=center,
             name=name,
             dtype=dtype,
             kernel_regularizer=kernel_regularizer,
@@ -130,6 +135,7 @@ class StackedAutoencoder(DeepAutoencoder):
                 raise ValueError(f"`levels` lists levels to train, of {', '.join(self.levels)}. Received: {name!r}.")
         epochs = dict(zip(levels, one_each("epochs", epochs, len(levels)), strict=True))
         optimizer = keras.optimizers.serialize(keras.optimizers.get(optimizer))
+        x = self._learn_mean(x, y, verbose=verbose, **fit)
         histories = {}
         for name in sorted(epochs, key=self.levels.index):
             with self.level_in_training(name, optimizer, loss) as level:  # makes a fresh optimizer from the config
@@ -245,6 +251,7 @@ class _Level(SparseAutoencoder):
     def __init__(self, below, *pair, **kwargs):
         super().__init__(*pair, **kwargs)
         self._untracked.below = below
+        self._untracked.checked = below is not None  # it reads codes
 
     @property
     def takes_labels(self):

@@ -3,6 +3,7 @@ import math
 import keras
 
 from keras_sae.layers import GaussianSample
+from keras_sae.models._centered import center_config, resolve_center
 from keras_sae.models._dense_graph import check_shape, check_width, check_widths, dense_decoder, dense_encoder
 from keras_sae.models._level import Level
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
@@ -41,6 +42,9 @@ class VariationalAutoencoder(SparseAutoencoder):
         output_activation: Activation of the reconstruction.
         kernel_initializer: Initializer of the kernels.
         corruption: A layer that corrupts the input in training, for a denoising autoencoder; see `SparseAutoencoder`.
+        center: Whether the model subtracts the mean of the data, of each entry, from its input and adds it to its
+            reconstruction. `fit` or `adapt` sets the mean. None, the default, stands for False. See
+            `docs/centring.md`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
         kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
 
@@ -81,6 +85,7 @@ class VariationalAutoencoder(SparseAutoencoder):
         output_activation="linear",
         kernel_initializer="glorot_uniform",
         corruption=None,
+        center=None,
         name=None,
         dtype=None,
         kernel_regularizer=None,
@@ -96,7 +101,7 @@ class VariationalAutoencoder(SparseAutoencoder):
             Level("posterior", posterior_units, keras.activations.linear),
         )
         kernel_initializer = keras.initializers.get(kernel_initializer)
-        encoder = dense_encoder(input_shape, levels, kernel_initializer, None, dtype)
+        encoder = dense_encoder(input_shape, levels, kernel_initializer, None, dtype, resolve_center(center, []))
         code = GaussianSample(name="code", dtype=dtype)(encoder.outputs[0])
         encoder = keras.Model(encoder.inputs[0], code, name="encoder")
         decoder = dense_decoder(encoder, levels, output_activation, False, kernel_initializer, None, dtype)
@@ -116,6 +121,7 @@ class VariationalAutoencoder(SparseAutoencoder):
         encode = self.encoder.get_layer("encode")
         decode = self.decoder.get_layer(self._untracked.levels[0].layer_name("decode"))
         return {
+            **center_config(self.encoder),
             "name": self.name,
             "trainable": self.trainable,
             "input_shape": self.encoder.inputs[0].shape[1:],

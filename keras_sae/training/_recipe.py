@@ -29,7 +29,8 @@ class Recipe:
         source: The publication that the recipe follows.
         data: `name` of the data set, `train` and `test` splits, `licence`, and optionally a `validation` split to choose an
             epoch by.
-        model: `class` and arguments of a model of `keras_sae.models`, without `input_shape`, which the data gives.
+        model: `class` and arguments of a model of `keras_sae.models`, without `input_shape`, which the data gives. A recipe
+            means what it says: without `center = true` its model does not centre.
         optimizer: `class` and arguments of a Keras optimizer, including gradient clipping and learning-rate schedules; and
             `exclude_from_weight_decay`, a list of names such as "bias".
         loss: Name of a Keras loss.
@@ -84,6 +85,8 @@ class Recipe:
         ):
             object.__setattr__(self, key, check_integer(key, getattr(self, key), meaning, at_least))
         check_sections(self)
+        if self.model.get("center") is False:  # what recipes without it mean, and all from before it existed
+            object.__setattr__(self, "model", {key: value for key, value in self.model.items() if key != "center"})
 
     def suites(self):
         """The suites of the card: a dictionary from their names to their options."""
@@ -107,7 +110,7 @@ class Recipe:
             input_shape: Shape of one input.
         """
         keras.utils.set_random_seed(self.seed)
-        model = make("model", {**self.model, "input_shape": tuple(input_shape), "name": self.name})
+        model = make("model", {"center": False, **self.model, "input_shape": tuple(input_shape), "name": self.name})
         if self.pretrain and not isinstance(model, StackedAutoencoder):
             raise ValueError(f"`pretrain` trains the levels of a StackedAutoencoder. Received: a {type(model).__name__}.")
         for encoding in self.encodings():

@@ -3,7 +3,7 @@ import importlib.util
 
 import keras
 
-from keras_sae.datasets import batches, load_arrays, load_training
+from keras_sae.datasets import OnDisk, batches, load_arrays, load_training
 from keras_sae.distributed import Workers
 from keras_sae.distributed import make_strategy as make_strategy  # it is part of `keras_sae.training`
 from keras_sae.evaluation import as_input
@@ -82,6 +82,7 @@ def train(
         options["steps_per_execution"] = max(n for n in range(1, min(steps_per_execution, steps) + 1) if steps % n == 0)
         validation = _validation(recipe, data_dir)
         check_data(recipe, model, (images, labels), data_dir, validation)
+        learn_mean(model, images)
         if not model.supervised:
             labels = None
         phases = recipe.phases(model)
@@ -114,6 +115,17 @@ def train(
                 finish(trained)
             run.next_phase(number + 1 < len(phases))
     return model
+
+
+def learn_mean(model, images):
+    """Sets the mean that a model subtracts, from its training images; or warns where it should subtract one.
+
+    A resumed run learns it again, the same, before it restores its state.
+    """
+    if model.centers:
+        model.adapt(images.parts() if isinstance(images, OnDisk) else images)
+    else:
+        model.check_centered(as_input(images[:1000]))
 
 
 @contextlib.contextmanager

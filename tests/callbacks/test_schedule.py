@@ -41,7 +41,7 @@ def test_falls_linearly_per_step_to_the_layers_own_k():
 def test_training_under_the_schedule_keeps_as_many_as_it_says():
     # The compiled step itself, not only the layer: with start == units nothing is dropped, so it equals the linear model.
     model, _ = model_with(k=4)
-    linear = DenseAutoencoder(12, 40, activation="linear")
+    linear = DenseAutoencoder(12, 40, activation="linear", center=True)
     linear.set_weights([weight for weight in model.get_weights() if weight.ndim])
     linear.compile("sgd", "mse")
     losses = [

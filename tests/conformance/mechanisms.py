@@ -196,6 +196,7 @@ MECHANISMS = {**SELECTIONS, **PENALTIES}
 
 # Public layers and regularizers that are no mechanism.
 OTHERS = {
+    "AddMean",
     "ActivityPenalty",
     "FISTA",
     "GaussianKL",
@@ -204,6 +205,7 @@ OTHERS = {
     "MaskingNoise",
     "SaltAndPepperNoise",
     "Selection",
+    "SubtractMean",
     "TiedConvTranspose",
     "TiedDense",
 }

@@ -65,7 +65,13 @@ def test_by_hand():
 
 def test_winner_take_all_of_the_paper_is_a_configuration():
     model = ConvolutionalAutoencoder(
-        (8, 9, 1), [5, 6], WinnerTakeAll(spatial=True, lifetime=0.25), kernel_size=3, strides=1, decoder_kernel_size=5
+        (8, 9, 1),
+        [5, 6],
+        WinnerTakeAll(spatial=True, lifetime=0.25),
+        kernel_size=3,
+        strides=1,
+        decoder_kernel_size=5,
+        center=False,
     )
     assert [layer.name for layer in model.decoder.layers] == ["codes", "decode"]
     assert model.decoder.get_layer("decode").activation is keras.activations.linear

@@ -111,3 +111,11 @@ sparsity = { level_1 = { class = "ActivityKL", target = 0.2 }, code = [{ class =
     assert model.encoder.layers[-2].k == 2
     with pytest.raises(ValueError, match="must name its `class`"):
         load_recipe(path, ["model.sparsity={ k = 2 }"]).build((28, 28, 1))
+
+
+def test_a_recipe_centres_where_it_says_so(recipe_file):
+    assert not load_recipe(recipe_file).build((28, 28, 1)).centers  # as recipes from before the argument do
+    assert load_recipe(recipe_file, ["model.center=false"]).as_data() == load_recipe(recipe_file).as_data()
+    recipe = load_recipe(recipe_file, ["model.center=true"])
+    assert recipe.as_data()["model"]["center"] is True
+    assert recipe.build((28, 28, 1)).centers

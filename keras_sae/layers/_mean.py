@@ -1,0 +1,120 @@
+import keras
+from keras import ops
+
+from keras_sae.layers._tied import encoding_layer
+
+PER = ("entry", "channel")
+
+
+@keras.saving.register_keras_serializable(package="keras_sae")
+class SubtractMean(keras.layers.Layer):
+    """Subtracts the mean of the data from its input.
+
+        outputs = inputs - mean
+
+    Units that compete need inputs near zero mean. Otherwise the mean decides who wins, the same few units win for every
+    input, and the others die. `mean` is a saved weight that no gradient changes. It is zero until the `adapt` or the `fit` of
+    a `keras_sae.models.SparseAutoencoder` whose encoder has this layer sets it.
+
+    Args:
+        per: `"entry"` for a mean of each entry of an input, or `"channel"` for one of each index of the last axis, as suits
+            convolutions.
+
+    Input shape:
+        `(batch, ...)`. With `"entry"`, all sizes but the batch must be known.
+
+    Output shape:
+        The same.
+
+    Example:
+
+    >>> layer = SubtractMean()
+    >>> layer.build((None, 2))
+    >>> layer.mean.assign([1.0, 2.0]) is not None
+    True
+    >>> keras.ops.convert_to_numpy(layer(np.array([[1.0, 4.0]]))).tolist()
+    [[0.0, 2.0]]
+
+    References:
+        Bricken et al., "Towards Monosemanticity", 2023, whose autoencoders subtract a bias before they encode.
+    """
+
+    def __init__(self, per="entry", **kwargs):
+        super().__init__(**kwargs)
+        if per not in PER:
+            raise ValueError(f'`per` says what has a mean of its own and must be "entry" or "channel". Received: per={per!r}.')
+        self.per = per
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        shape = tuple(input_shape[1:]) if self.per == "entry" else (input_shape[-1],)
+        if None in shape:
+            raise ValueError(
+                f"With per={self.per!r}, SubtractMean must know {'every size' if self.per == 'entry' else 'the last size'} of "
+                f'its input. Received: input_shape={tuple(input_shape)}. Give the sizes, or use per="channel".'
+            )
+        # All replicas hold the same, so one of them can speak for all.
+        same = {"trainable": False, "aggregation": "only_first_replica"}
+        self.mean = self.add_weight(name="mean", shape=shape, initializer="zeros", **same)
+
+    def call(self, inputs):
+        return ops.subtract(inputs, self.mean)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "per": self.per}
+
+
+@keras.saving.register_keras_serializable(package="keras_sae")
+class AddMean(keras.layers.Layer):
+    """Adds the mean that a `SubtractMean` of the encoder subtracts. Decoders end with it.
+
+        outputs = inputs + subtracted.mean
+
+    Args:
+        subtracted: The built `SubtractMean`. The mean is shared, not copied.
+
+    Input shape:
+        That of `subtracted`.
+
+    Output shape:
+        The same.
+
+    Example:
+
+    >>> subtract = SubtractMean()
+    >>> subtract.build((None, 2))
+    >>> subtract.mean.assign([1.0, 2.0]) is not None
+    True
+    >>> keras.ops.convert_to_numpy(AddMean(subtract)(np.zeros((1, 2)))).tolist()
+    [[1.0, 2.0]]
+    """
+
+    def __init__(self, subtracted, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(subtracted, SubtractMean):
+            raise TypeError(
+                "`subtracted` must be the SubtractMean layer of the encoder. "
+                f"Received: subtracted={subtracted!r} of type {type(subtracted).__name__}."
+            )
+        self.subtracted = subtracted
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        if not self.subtracted.built:
+            self.subtracted.build(input_shape)
+
+    def call(self, inputs):
+        return ops.add(inputs, self.subtracted.mean)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "subtracted": keras.saving.serialize_keras_object(self.subtracted)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "subtracted": encoding_layer(config["subtracted"])})
