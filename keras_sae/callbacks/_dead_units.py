@@ -2,6 +2,7 @@ import keras
 import numpy as np
 
 from keras_sae._checks import check_integer, check_number
+from keras_sae._pixels import as_input
 from keras_sae.callbacks._optimizer_slots import slots_of
 from keras_sae.layers import TiedLayer
 
@@ -27,7 +28,7 @@ class DeadUnitMonitor(keras.callbacks.Callback):
     `fit` then logs `resampled_units` too. Resample during the first part of training only: a new unit needs time to settle.
 
     Args:
-        x: Array of inputs, such as a few thousand training images.
+        x: Array or DataFrame of inputs, such as a few thousand training images. uint8 is divided by 255.
         every: Integer, at least 1. Epochs between reports. In between, the last report is logged again.
         threshold: Float, at least 0. Sigmoid units are never exactly zero: choose a value below which a unit counts as
             silent.
@@ -60,7 +61,7 @@ class DeadUnitMonitor(keras.callbacks.Callback):
         super().__init__()
         if len(x) == 0:
             raise ValueError("`x` holds the inputs on which units may fire, and needs at least one. Received: an empty array.")
-        self.x = x
+        self.x = x if isinstance(x, np.ndarray) else np.asarray(x)  # of a DataFrame
         self.every = check_integer("every", every, "is the number of epochs between reports")
         self.threshold = check_number("threshold", threshold, "is the absolute value above which a unit fires", at_least=0)
         self.resample = resample
@@ -74,6 +75,8 @@ class DeadUnitMonitor(keras.callbacks.Callback):
                 "DeadUnitMonitor watches the code of a keras_sae.models.SparseAutoencoder. "
                 f"Received: the model {self.model.name!r} of type {type(self.model).__name__}."
             )
+        if "float" in self.model.inputs[0].dtype:
+            self.x = as_input(self.x)
         if self.resample:
             self._encode, self._decode = self.model.layers_around_code
             if self._encode is None or self._decode is None:

@@ -1,4 +1,5 @@
 import operator
+import warnings
 
 import keras
 
@@ -181,6 +182,12 @@ def _check_shape(input_shape, strides):
         raise ValueError(
             "`input_shape` is the shape of one input, channels last: (steps, channels), (height, width, channels) or (depth, "
             f"height, width, channels). Received: input_shape={input_shape!r}. Give grayscale images a channel: (28, 28, 1)."
+        )
+    if len(shape) == 2 and shape[0] is not None and shape[0] <= 2 * shape[1] <= 4 * shape[0] and shape[1] >= 8:
+        warnings.warn(
+            f"input_shape={shape} means a series of {shape[0]} steps of {shape[1]} channels. If you mean grayscale images, "
+            f"give them a channel: ({shape[0]}, {shape[1]}, 1).",
+            stacklevel=3,
         )
     if None in shape and max(strides) > 1:
         raise ValueError(

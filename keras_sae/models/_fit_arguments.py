@@ -61,7 +61,7 @@ def choose_modes(callbacks, directions):
         callbacks: What `fit` takes.
         directions: Dictionary from names in the logs to "min", "max", or None where that depends on the aim.
     """
-    for callback in getattr(callbacks, "callbacks", keras.tree.flatten(callbacks)):
+    for callback in _each(callbacks):
         name = str(getattr(callback, "monitor", "")).removeprefix("val_")
         if getattr(callback, "mode", None) != "auto" or name not in directions:
             continue
@@ -71,6 +71,22 @@ def choose_modes(callbacks, directions):
                 "your aim. Pass it mode='min' or mode='max'."
             )
         callback.mode = directions[name]
+
+
+def refuse_vectors(callbacks, metrics):
+    """Raises ValueError for a TensorBoard, which writes scalars alone, with a metric whose result is a vector."""
+    if not any(isinstance(callback, keras.callbacks.TensorBoard) for callback in _each(callbacks)):
+        return
+    vectors = [metric for metric in metrics if len(getattr(metric.result(), "shape", ()))]
+    if vectors:
+        raise ValueError(
+            f"TensorBoard writes numbers, and the metric {vectors[0].name!r} of type {type(vectors[0]).__name__} is a vector, "
+            "an entry for each unit. Use keras_sae.metrics.MeanRate, or leave TensorBoard out."
+        )
+
+
+def _each(callbacks):
+    return getattr(callbacks, "callbacks", keras.tree.flatten(callbacks))
 
 
 def _is_array(data):

@@ -10,12 +10,12 @@ from keras_sae.distributed import replica_count, sum_over_replicas
 from keras_sae.layers import selections_of
 from keras_sae.models._centered import CenteredModel
 from keras_sae.models._code_metrics import distinct_names, split_metrics
-from keras_sae.models._fit_arguments import choose_modes, read_arguments, refuse_class_weight
+from keras_sae.models._fit_arguments import choose_modes, read_arguments, refuse_class_weight, refuse_vectors
 from keras_sae.models._inputs import as_float, check_target, one_of, split_labels
 from keras_sae.models._objective import KERNEL_REGULARIZER, Objective
 from keras_sae.models._position_mask import masks_of
 
-_SIGNATURES = {name: inspect.signature(getattr(keras.Model, name)) for name in ("fit", "evaluate", "train_on_batch")}
+_SIGNATURES = {name: inspect.signature(getattr(keras.Model, name)) for name in ("fit", "evaluate", "predict", "train_on_batch")}
 
 
 class TrainedOnInput(CenteredModel):
@@ -40,7 +40,10 @@ class TrainedOnInput(CenteredModel):
         # metrics of the code; and the last forward pass of each replica, which is a thread.
         outputs = {"codes": codes, "masks": masks_of(codes)}
         self._untracked = types.SimpleNamespace(
-            encode=keras.Model(self.encoder.inputs[0], outputs), code_metrics=[], forward=threading.local()
+            encode=keras.Model(self.encoder.inputs[0], outputs),
+            masked=bool(outputs["masks"]),
+            code_metrics=[],
+            forward=threading.local(),
         )
 
     @property
@@ -135,6 +138,7 @@ class TrainedOnInput(CenteredModel):
         arguments = self._arguments("fit", args, kwargs)
         refuse_class_weight(arguments.get("class_weight"), arguments.get("y"), self.takes_labels)
         directions = {metric.name: metric.direction for metric in self._untracked.code_metrics}
+        refuse_vectors(arguments.get("callbacks"), self._untracked.code_metrics)
         choose_modes(arguments.get("callbacks"), {**dict.fromkeys(self._parts_of_loss(), "min"), **directions})
         self._read_arguments(arguments)
         return super().fit(**arguments)
@@ -145,6 +149,12 @@ class TrainedOnInput(CenteredModel):
         if "_use_cached_eval_dataset" not in arguments:  # within `fit`, which has read them
             self._read_arguments(arguments)
         return super().evaluate(**arguments)
+
+    @functools.wraps(keras.Model.predict)
+    def predict(self, *args, **kwargs):
+        arguments = self._arguments("predict", args, kwargs)
+        self._read_arguments(arguments)
+        return super().predict(**arguments)
 
     @functools.wraps(keras.Model.train_on_batch)
     def train_on_batch(self, *args, **kwargs):
@@ -167,8 +177,7 @@ class TrainedOnInput(CenteredModel):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         x, target, labels = self._read_targets(x, y, y_pred, training)
-        if sample_weight is not None:
-            sample_weight = keras.tree.flatten(sample_weight)[0]  # Keras repeats it for a target and labels
+        sample_weight = self._read_weights(sample_weight, y_pred)
         loss = super().compute_loss(x, target, y_pred, sample_weight, training)
         # Keras divides each replica's losses by the number of replicas, so that their sum is the mean over the batch.
         replicas = replica_count()
@@ -216,7 +225,16 @@ class TrainedOnInput(CenteredModel):
         given, labels = split_labels(self.takes_labels, x, y, y_pred, training and self.supervised)
         target = self._target(x if given is None else given)
         check_target(target, y_pred)
-        return x, as_float(target, y_pred.dtype, "a target"), labels
+        return x, as_float(target, keras.backend.result_type(y_pred.dtype, "float32"), "a target"), labels
+
+    def _read_weights(self, sample_weight, y_pred):
+        """Sample weights as one tensor, or None."""
+        if sample_weight is None:
+            return None
+        sample_weight = ops.convert_to_tensor(keras.tree.flatten(sample_weight)[0])  # Keras repeats it for target and labels
+        if self._untracked.masked and len(sample_weight.shape) == 1 and len(y_pred.shape) > 2:
+            sample_weight = ops.expand_dims(sample_weight, 1)  # Keras' losses multiply it by the mask of steps
+        return sample_weight
 
     def _target(self, given):
         """What the reconstruction of an input, or of the clean one in its place, is compared with: itself."""
@@ -240,8 +258,7 @@ class TrainedOnInput(CenteredModel):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         x, target, _ = self._read_targets(x, y, y_pred, training=False)
-        if sample_weight is not None:
-            sample_weight = keras.tree.flatten(sample_weight)[0]
+        sample_weight = self._read_weights(sample_weight, y_pred)
         return super().compute_metrics(x, target, y_pred, sample_weight=sample_weight)
 
 
