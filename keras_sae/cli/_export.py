@@ -47,6 +47,13 @@ def run(options):
         )
     presets.find(options.preset)  # a wrong name is found before Keras is loaded
     load_package()
+    import keras
+
+    if not to_file and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Exporting for TF Serving needs the TensorFlow backend of Keras, which reads presets of every backend. Set "
+            f"KERAS_BACKEND=tensorflow. Received: the backend {keras.backend.backend()!r}."
+        )
     from keras_sae.serving import export, export_encoder, read_description
 
     if to_file:

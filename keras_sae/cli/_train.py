@@ -62,9 +62,9 @@ def run(options):
 
     recipe = load_recipe(options.recipe, options.overrides)
     output = Path(options.output or Path("runs") / recipe.name).expanduser()
-    strategy = make_strategy(options.strategy)
-    _set_precision(options.precision)
     try:
+        strategy = make_strategy(options.strategy)
+        _set_precision(options.precision)
         train(
             recipe,
             output,

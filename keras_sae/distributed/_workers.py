@@ -1,9 +1,13 @@
 import json
 import os
+import signal
+import threading
 
 import keras
+import numpy as np
 
 from keras_sae._checks import nearest
+from keras_sae.distributed._meeting import meet
 
 STRATEGIES = ("default", "mirrored", "multi-worker")
 _NO_PARAMETER_SERVERS = (
@@ -18,13 +22,15 @@ def make_strategy(name):
 
     Args:
         name: `"default"` for one device; `"mirrored"` for all GPUs of this machine; `"multi-worker"` for all machines in the
-            environment variable `TF_CONFIG`. For `"multi-worker"`, call it before any other use of TensorFlow.
+            environment variable `TF_CONFIG`: it waits for them, and says so after ten
+            seconds. For `"multi-worker"`, call it before any other use of TensorFlow.
 
     Returns:
         A `tf.distribute.Strategy`, or None for `"default"`.
 
     Raises:
         ValueError: The name is unknown, or `TF_CONFIG` is missing or malformed.
+        OSError: The port of this worker is in use, or the workers cannot connect (`ConnectionError`).
         RuntimeError: TensorFlow is already in use and can no longer join other workers.
     """
     if name == "parameter-server":
@@ -33,12 +39,30 @@ def make_strategy(name):
         raise ValueError(f"Strategies are {', '.join(STRATEGIES)}. {nearest(name, STRATEGIES)}Received: {name!r}.")
     if name == "default":
         return None
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"The strategy {name!r} is one of tf.distribute, which needs the TensorFlow backend of Keras. Set "
+            f"KERAS_BACKEND=tensorflow. Received: the backend {keras.backend.backend()!r}."
+        )
     import tensorflow as tf
 
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()
-    check_cluster(os.environ.get("TF_CONFIG"))
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    config = os.environ.get("TF_CONFIG")
+    check_cluster(config)
+    content = json.loads(config)
+    meet(content["cluster"], content["task"])
+    at_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        raise ConnectionError(
+            "The workers of TF_CONFIG cannot connect to each other: check that all machines have the same list of workers, and "
+            f"that each has another index. TensorFlow says: {str(error).splitlines()[0][:300]}"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, at_sigterm)  # TensorFlow has taken it, and would ignore the signal
+    return strategy
 
 
 def refuse_parameter_servers():
@@ -110,7 +134,6 @@ class Workers:
 
     def sum(self, array):
         """The sum of an array over the workers. All pass the same shape and dtype."""
-        import numpy as np
         import tensorflow as tf
 
         array = np.asarray(array)
@@ -133,9 +156,30 @@ class Workers:
         Args:
             values: List of arrays. All workers pass the same shapes and dtypes.
         """
-        import numpy as np
-
         return [self.sum(value if self.is_chief else np.zeros_like(value)) for value in values]
+
+    def tell(self, content):
+        """The chief's plain values, on every worker. They are sent as the numbers of their JSON."""
+        text = np.frombuffer(json.dumps(content).encode(), "uint8").astype("int64")
+        (size,) = self.of_chief([np.int64(len(text))])
+        (text,) = self.of_chief([text if self.is_chief else np.zeros(size, "int64")])
+        return json.loads(text.astype("uint8").tobytes())
+
+    def check_same(self, values):
+        """Checks that all workers have the chief's plain values, a dictionary. Else every worker raises a ValueError."""
+        values = json.loads(json.dumps(values))
+        of_chief = self.tell(values)
+        keys = sorted(key for key in {*values, *of_chief} if values.get(key) != of_chief.get(key))
+        others = int(self.sum(np.int64(bool(keys))))
+        rule = "All workers train the same model on the same data."
+        if keys:
+            found = "; ".join(f"{key}: {values.get(key)!r} here, {of_chief.get(key)!r} there" for key in keys)
+            raise ValueError(f"{rule} This worker differs from the first: {found}. Start all workers with the same arguments.")
+        if others:
+            raise ValueError(
+                f"{rule} {others} of the workers {'differs' if others == 1 else 'differ'} from the first. The message of each "
+                "says in what. Start all workers with the same arguments."
+            )
 
     def share(self, data):
         """`data`; a `tf.data.Dataset` without a policy for sharding among workers gets sharding by elements."""
@@ -152,7 +196,6 @@ class Workers:
 
     def agree_on_shuffling(self):
         """Gives TensorFlow's random operations the chief's seed, unless all workers already draw the same numbers."""
-        import numpy as np
         import tensorflow as tf
 
         own = np.int64(tf.random.uniform([], maxval=2**31 - 1, dtype=tf.int32).numpy())

@@ -1,6 +1,7 @@
 from keras_sae.evaluation import SUITES
 from keras_sae.models import SparseAutoencoder
-from keras_sae.training._publish import checksum, measure, read_data, recorded
+from keras_sae.training._checksum import checksum
+from keras_sae.training._publish import measure, read_data, recorded
 from keras_sae.training._recipe import from_data
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import tomllib
+import warnings
 
 import keras
 import numpy as np
@@ -152,6 +153,21 @@ class Recipe:
                 )
             phases = list(zip(levels, epochs, strict=True))
         return [*phases, (None, self.epochs)] if self.epochs else phases
+
+    def warn_of_schedules(self, model):
+        """Warns of schedules that are longer than the training, so that the model ends before their last value."""
+        for level, epochs in self.phases(model):
+            for name, schedule, what in (
+                ("k_schedule", self.k_schedule, "k"),
+                ("penalty_schedule", self.penalty_schedule, "weight"),
+            ):
+                if schedule and epochs < schedule["epochs"]:
+                    of_level = f" of {level}" if level else ""
+                    warnings.warn(
+                        f"The {name} of the recipe takes {schedule['epochs']} epochs, but training{of_level} takes {epochs}, "
+                        f"so it ends before the {what} has its last value. Shorten it too: {name}.epochs={max(1, epochs)}.",
+                        stacklevel=3,
+                    )
 
     def best(self, level):
         """Name of the logged value whose best epoch is kept, or None."""

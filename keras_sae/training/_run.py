@@ -3,7 +3,6 @@ import os
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from keras_sae.training import _state
 from keras_sae.training._recipe import OF_THE_CARD
@@ -48,14 +47,20 @@ class Run:
         self.progress = dict(_START)
         self.arrays = None
         self._lock = None
+        refusal = None
         if self.is_chief:
             try:
                 self._open(recipe, resume)
-            except BaseException:
+            except (OSError, ValueError) as error:
                 self.__exit__()
-                raise
-        if workers:
-            self.progress = _of_chief(self.progress, workers)
+                refusal = error
+        if workers:  # all of them must know of a refusal, or they would wait for the first one
+            told = workers.tell({"progress": self.progress, "refusal": refusal and str(refusal)})
+            self.progress = told["progress"]
+            if not self.is_chief and told["refusal"]:
+                raise ValueError(f"The first worker cannot start: {told['refusal']}")
+        if refusal:
+            raise refusal
 
     def _open(self, recipe, resume):
         checkpoint = self.output / CHECKPOINT
@@ -214,11 +219,3 @@ def _of_training(recipe, key):
     if key != "data":
         return recipe.get(key)
     return {name: value for name, value in recipe["data"].items() if name not in ("test", "licence")}
-
-
-def _of_chief(progress, workers):
-    """The chief's progress on every worker. Its JSON is sent as numbers."""
-    text = np.frombuffer(json.dumps(progress).encode(), "uint8").astype("int64")
-    (size,) = workers.of_chief([np.int64(len(text))])
-    (text,) = workers.of_chief([text if workers.is_chief else np.zeros(size, "int64")])
-    return json.loads(text.astype("uint8").tobytes())

@@ -10,9 +10,10 @@ from keras_sae.evaluation import as_input
 from keras_sae.training import _state
 from keras_sae.training._check_data import check_data
 from keras_sae.training._checkpoint import Checkpoint
-from keras_sae.training._checksum import data_sha256
+from keras_sae.training._checksum import checksum, data_sha256
 from keras_sae.training._history import HistoryLog
 from keras_sae.training._pictures import Pictures
+from keras_sae.training._recipe import OF_THE_CARD
 from keras_sae.training._run import Run
 from keras_sae.training._signals import Interrupts
 
@@ -76,6 +77,8 @@ def train(
     options = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
     with Run(output, recipe, resume, workers) as run, Interrupts() as interrupts, _lost_workers_explained(workers):
         images, labels = load_training(recipe.data["name"], recipe.data["train"], data_dir)
+        if workers:
+            workers.check_same({**_as_trained(recipe, images, labels), **options})
         with strategy.scope() if strategy else contextlib.nullcontext():
             model = recipe.build(images.shape[1:])
         steps = -(-len(images) // recipe.batch_size)
@@ -87,6 +90,8 @@ def train(
             labels = None
         phases = recipe.phases(model)
         run.begin(phases, lambda: data_sha256((images, labels), validation))
+        if run.is_chief:
+            recipe.warn_of_schedules(model)
         for number in range(run.progress["phase"], len(phases)):
             level, epochs = phases[number]
             with in_training(recipe, model, level, **options) as trained:
@@ -159,6 +164,18 @@ def _check_arguments(recipe, strategy, jit_compile, tensorboard):
         raise ImportError("Keras needs TensorFlow to write logs for TensorBoard. Set KERAS_BACKEND=tensorflow.")
     if not (importlib.util.find_spec("tensorboard") and importlib.util.find_spec("matplotlib")):
         raise ImportError('TensorBoard and matplotlib are not installed. Run: pip install "keras_sae[tensorboard]".')
+
+
+def _as_trained(recipe, images, labels):
+    """What all workers must have in common, as plain values."""
+    on_disk = isinstance(images, OnDisk)  # reading it all for a checksum would take too long
+    return {
+        **{key: value for key, value in recipe.as_data().items() if key not in OF_THE_CARD},
+        "precision": [keras.config.floatx(), keras.config.dtype_policy().name],
+        "shape of the images": images.shape,
+        "checksum of the images": "" if on_disk else checksum(images, labels),
+        "version of Keras": keras.__version__,
+    }
 
 
 def finish(trained):

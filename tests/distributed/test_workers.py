@@ -1,12 +1,19 @@
 import inspect
+import json
+import os
+import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
 
 import keras
 import numpy as np
 import pytest
 
-from keras_sae.distributed import DistributedModel, make_strategy
+from keras_sae.distributed import DistributedModel, Workers, make_strategy
+from keras_sae.distributed._meeting import meet
 from keras_sae.distributed._workers import check_cluster
 from keras_sae.metrics import L0
 from keras_sae.models import DenseAutoencoder
@@ -153,3 +160,120 @@ def test_strategies_go_by_name():
     assert make_strategy("default") is None
     with pytest.raises(ValueError, match="mirrored"):
         make_strategy("mirored")
+
+
+def free_ports(count):
+    servers = [socket.create_server(("", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in servers]
+    for server in servers:
+        server.close()
+    return ports
+
+
+def test_workers_meet_and_say_for_whom_they_wait(capsys):
+    addresses = [f"localhost:{port}" for port in free_ports(2)]
+    met = []
+
+    def arrive(index):
+        meet({"worker": addresses}, {"type": "worker", "index": index}, say_after=0.3)
+        met.append(index)
+
+    first = threading.Thread(target=arrive, args=(0,), daemon=True)
+    first.start()
+    time.sleep(1)
+    assert met == []
+    with socket.create_server(("", int(addresses[1].rpartition(":")[2]))):
+        first.join(5)
+    assert met == [0]
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"Waiting for the workers at {addresses[1]} of TF_CONFIG ...", "All workers are there."]
+
+
+def test_a_port_in_use_is_named():
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(OSError, match=f"uses the port {port}"):
+            meet({"worker": [f"localhost:{port}"]}, {"type": "worker", "index": 0})
+
+
+WAITS = """
+from keras_sae.distributed._meeting import meet
+meet({"worker": ["localhost:%d", "localhost:%d"]}, {"type": "worker", "index": 0}, say_after=0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_waits_obeys_signals(sent):
+    process = subprocess.Popen([sys.executable, "-c", WAITS % tuple(free_ports(2))], stderr=subprocess.PIPE, text=True)
+    assert any("Waiting for" in line for line in process.stderr)
+    process.send_signal(sent)
+    process.communicate(timeout=20)
+    assert process.returncode == -sent
+
+
+class OneOf(Workers):
+    """A worker that hears what the test says."""
+
+    def __init__(self, of_chief, differing):
+        super().__init__(None)
+        self._of_chief, self._differing = of_chief, differing
+
+    def tell(self, content):
+        return self._of_chief
+
+    def sum(self, array):
+        return array * 0 + self._differing
+
+
+def test_workers_that_differ_say_in_what_and_the_others_stop_too():
+    chiefs = {"seed": 3, "model": {"code_units": 4}, "checksum of the images": "a"}
+    OneOf(chiefs, 0).check_same(dict(chiefs))
+    with pytest.raises(ValueError, match=r"checksum of the images: 'b' here, 'a' there; seed: 4 here, 3 there"):
+        OneOf(chiefs, 1).check_same({**chiefs, "seed": 4, "checksum of the images": "b"})
+    with pytest.raises(ValueError, match="1 of the workers differs from the first"):
+        OneOf(chiefs, 1).check_same(dict(chiefs))
+
+
+RECIPE = """
+title = "small"
+epochs = 1
+batch_size = 64
+seed = 3
+data = { name = "fashion_mnist_sample", train = "train[:300]", test = "test[:99]" }
+model = { class = "DenseAutoencoder", code_units = 8, sparsity = { class = "KSparse", k = 4 } }
+optimizer = { class = "Adam" }
+"""
+
+
+@pytest.mark.slow
+@tensorflow_only
+def test_two_workers_with_other_recipes_say_so_and_end(tmp_path):
+    (tmp_path / "small.toml").write_text(RECIPE)
+    addresses = [f"localhost:{port}" for port in free_ports(2)]
+
+    def start(index, *arguments):
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        arguments = ["train", tmp_path / "small.toml", "--output", tmp_path / "run", "--strategy", "multi-worker", *arguments]
+        return subprocess.Popen(
+            [sys.executable, "-m", "keras_sae", *map(str, arguments)],
+            env={**os.environ, "TF_CONFIG": json.dumps(config), "CUDA_VISIBLE_DEVICES": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    processes = [start(0), start(1, "--set", "seed=4", "--set", "model.code_units=9")]
+    said = [process.communicate(timeout=200)[1] for process in processes]
+    assert "1 of the workers differs from the first" in said[0], said
+    assert "'code_units': 9" in said[1], said
+    assert "seed: 4 here, 3 there" in said[1], said
+    assert all(process.returncode == 2 for process in processes)
+    assert not (tmp_path / "run" / "checkpoint.npz").exists()
+
+
+def test_strategies_need_tensorflow(monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    for name in ("mirrored", "multi-worker"):
+        with pytest.raises(ValueError, match="KERAS_BACKEND=tensorflow"):
+            make_strategy(name)

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import importlib.util
+import warnings
 
 import keras
 import numpy as np
@@ -170,3 +171,15 @@ def test_options_that_do_not_fit_a_strategy_are_refused_first(recipe_file, tmp_p
     with pytest.raises(ValueError, match="XLA"):
         train(load_recipe(recipe_file), tmp_path / "run", strategy=two_replicas, jit_compile=True, verbose=0)
     assert not (tmp_path / "run").exists()
+
+
+def test_training_that_is_shorter_than_a_schedule_warns(recipe_file):
+    recipe = load_recipe(recipe_file, ["epochs=1", "penalty_schedule={start=0.0, epochs=3}"])
+    model = recipe.build((28, 28, 1))
+    with pytest.warns(UserWarning, match="_schedule of the recipe takes") as caught:
+        recipe.warn_of_schedules(model)
+    texts = [str(warning.message) for warning in caught]
+    assert ["k_schedule.epochs=1" in texts[0], "penalty_schedule.epochs=1" in texts[1], len(texts)] == [True, True, 2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataclasses.replace(recipe, epochs=3).warn_of_schedules(model)
