@@ -90,8 +90,7 @@ def train(
             labels = None
         phases = recipe.phases(model)
         run.begin(phases, lambda: data_sha256((images, labels), validation))
-        if run.is_chief:
-            recipe.warn_of_schedules(model)
+        recipe.warn_of_schedules(model)
         for number in range(run.progress["phase"], len(phases)):
             level, epochs = phases[number]
             with in_training(recipe, model, level, **options) as trained:
