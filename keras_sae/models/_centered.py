@@ -41,7 +41,8 @@ class CenteredModel(DistributedModel):
                 "`adapt` sets the mean that a model with center=True subtracts from its input. Received: the model "
                 f"{self.name!r}, which has center=False. Make it with center=True, or leave `adapt` out."
             )
-        self._set_mean(layer, read_batches(x)[0])
+        if not self._set_mean(layer, read_batches(x)[0]):
+            raise ValueError("The mean of the data needs at least one finite input. Received none.")
 
     @property
     def centers(self):
@@ -61,13 +62,14 @@ class CenteredModel(DistributedModel):
         return x
 
     def _set_mean(self, layer, batches):
+        """Sets the mean, and returns whether it could: where no input counts, there is none, and nothing to train on."""
         moments = _moments(batches, layer.mean.ndim)
         workers = self._workers()
         if workers:
             moments.sum_over(workers)
-        if not moments.count:
-            raise ValueError("The mean of the data needs at least one input of a weight above 0. Received none.")
-        layer.mean.assign(moments.mean.reshape(layer.mean.shape))
+        if moments.count:
+            layer.mean.assign(moments.mean.reshape(layer.mean.shape))
+        return bool(moments.count)
 
     def _check_data(self, x, given):
         """Warns as `check_centered` does, from the first inputs of what `fit` takes. Returns what it reads in place of `x`."""

@@ -11,7 +11,7 @@ from keras_sae.regularizers import ActivityKL, ActivityLog, ActivityPenalty, Act
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.uniform(size=(48, 12)).astype("float32")
-W = RANDOM.uniform(size=48).astype("float32")
+W = (RANDOM.uniform(size=48) ** 4).astype("float32")  # a few samples count
 MORE_X, MORE_W = np.concatenate([X, np.full((16, 12), 50, "float32")]), np.concatenate([W, np.zeros(16, "float32")])
 CODE = RANDOM.uniform(0.1, 0.9, size=(6, 4)).astype("float32")
 COUNTS = np.array([1, 2, 0, 1, 3, 0])  # integer weights are repetitions
@@ -32,6 +32,7 @@ def model():
     model = autoencoder()
     metrics = [L0(), Rates(), MeanRate(), HoyerSparsity(), DeadUnits()]
     model.compile(keras.optimizers.SGD(0.0), "mse", metrics=metrics, run_eagerly=True)
+    model.adapt(X)  # so that `fit` changes nothing
     return model
 
 
