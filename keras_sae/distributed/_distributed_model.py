@@ -1,4 +1,4 @@
-"""The trainer of Keras, repaired for `tf.distribute`. The only module that uses a private method of `keras.Model`."""
+"""The trainer of Keras, repaired for `tf.distribute`."""
 
 import functools
 

@@ -102,6 +102,17 @@ class AddMean(keras.layers.Layer):
         self.subtracted = subtracted
         self.supports_masking = True
 
+    @property
+    def trainable(self):
+        """Whether the layer is not frozen. The encoder, which learns the mean, is frozen by itself."""
+        return super().trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        flag = self.subtracted.trainable
+        keras.layers.Layer.trainable.fset(self, value)
+        self.subtracted.trainable = flag
+
     def build(self, input_shape):
         if not self.subtracted.built:
             self.subtracted.build(input_shape)

@@ -14,6 +14,8 @@ class Selection(keras.layers.Layer):
 
     - A NaN takes no place among the winners. It leaves the layer as NaN, so that the loss becomes NaN and
       `keras.callbacks.TerminateOnNaN` ends the run.
+    - With `trainable = False` it selects as at inference, also in training. So a frozen encoder has one code, and no state of
+      the layer moves.
     - A batch without samples is returned as it is.
     - The output has the shape of the input, and masks pass through.
     - A code whose competing axes have an unknown size is refused when the layer is built.
@@ -85,6 +87,7 @@ class Selection(keras.layers.Layer):
         self.competitors = self._count_competitors(tuple(input_shape))
 
     def call(self, inputs, training=False):
+        training = training and self.trainable
         if inputs.shape[0] == 0:
             return inputs
         scores = self.score(ops.stop_gradient(inputs))

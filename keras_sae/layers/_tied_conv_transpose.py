@@ -98,7 +98,7 @@ class TiedConvTranspose(TiedLayer):
 
     def _transpose(self, codes):
         encode = self.tied_to
-        groups = zip(ops.split(codes, encode.groups, -1), ops.split(encode.kernel, encode.groups, -1), strict=True)
+        groups = zip(ops.split(codes, encode.groups, -1), ops.split(self.shared_kernel(), encode.groups, -1), strict=True)
         options = {"strides": encode.strides, "dilation_rate": encode.dilation_rate, "data_format": "channels_last"}
         outputs = ops.concatenate([ops.conv_transpose(*group, padding="valid", **options) for group in groups], axis=-1)
         # So far every window is whole. Crop the padding that the encoder added, and append positions that it did not read.

@@ -59,7 +59,7 @@ class TiedDense(TiedLayer):
             self.bias = self.add_weight(name="bias", shape=(inputs,), initializer=self.bias_initializer)
 
     def call(self, inputs):
-        outputs = ops.matmul(inputs, ops.transpose(self.tied_to.kernel))
+        outputs = ops.matmul(inputs, ops.transpose(self.shared_kernel()))
         if self.use_bias:
             outputs = ops.add(outputs, self.bias)
         return self.activation(outputs)

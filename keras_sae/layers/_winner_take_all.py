@@ -78,7 +78,7 @@ class WinnerTakeAll(Selection):
         return self.spatial
 
     def call(self, inputs, training=False):
-        if not (self.spatial or training):
+        if not (self.spatial or (training and self.trainable)):
             return inputs
         return super().call(inputs, training=training)
 

@@ -40,7 +40,7 @@ def config_of_pair(model, levels):
         "code_units": levels[-1].units,
         "hidden_units": [level.units for level in levels[:-1]],
         "tied": tied,
-        "unit_norm": (encode if tied else decode).kernel.constraint is not None,
+        "unit_norm": (encode if tied else decode).kernel_constraint is not None,
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import keras
 
 from keras_sae.models._centered import center_config
+from keras_sae.models._changes import original_dtype
 from keras_sae.models._sparsity import read_sparsity, resolve_activation, serialize_sparsity
 
 
@@ -100,7 +101,7 @@ def config_of_levels(model, levels, output_layer):
         "output_activation": keras.activations.serialize(model.decoder.get_layer(output_layer).activation),
         "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
         "corruption": keras.saving.serialize_keras_object(model.corruption),
-        "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
+        "dtype": original_dtype(encode),
         **model.optional_config(),
     }
 

@@ -53,7 +53,7 @@ class Objective(keras.layers.Layer):
         """Whether a penalty needs class labels."""
         return any(getattr(penalty, "supervised", False) for penalty in self.penalties)
 
-    def values(self, codes, labels, training, sample_weight=None, masks=None):
+    def values(self, codes, labels, training, sample_weight=None, masks=None, together=True):
         """The value of each penalty for the codes of the whole batch, the same on every replica.
 
         Each penalty is a function of sums over positions. One all-reduce adds these sums up over the replicas, so that each
@@ -62,9 +62,10 @@ class Objective(keras.layers.Layer):
         Args:
             codes: Dictionary from the names of the codes to this replica's share of them, `(batch, ..., units)`.
             labels: Class labels of these samples. Without them (None) supervised penalties are 0.
-            training: Whether running means move.
+            training: Whether running means move. They do not where the objective is frozen.
             sample_weight: None, or the weights of samples or positions, which weight the sums.
             masks: None, or a dictionary from the names of codes to masks. Masked steps count as little as weights of 0.
+            together: Whether to add up the replicas' sums. Otherwise the values are those of this replica's share.
 
         Returns:
             List of scalars, in the order of `penalties`; a list of the weight that each has in the mean of an epoch, None
@@ -80,7 +81,7 @@ class Objective(keras.layers.Layer):
             idle = labels is None and charge.supervised
             totals = ops.zeros(()) if idle else totals_of(charge, codes[name], labels, weights[name])
             shares.append(ops.cast(totals, shares[0].dtype))
-        shares = _sums(shares)
+        shares = _sums(shares) if together else shares
         positions, samples, totals_by_penalty = shares[: len(codes)], shares[len(codes)], shares[len(codes) + 1 :]
         values = []
         for index, (name, charge) in enumerate(zip(self.codes, self._charges, strict=True)):
@@ -88,7 +89,7 @@ class Objective(keras.layers.Layer):
             if labels is None and charge.supervised:
                 values.append(ops.zeros_like(totals))
                 continue
-            if training and self.running[index] is not None:
+            if training and self.trainable and self.running[index] is not None:
                 totals = self._running_totals(index, totals, count)
             values.append(value_or_zero(charge, totals, count) * ops.cast(self.scales[index], totals.dtype))
         return values, counts, samples

@@ -1,15 +1,22 @@
 import keras
 
-from keras_sae import presets
 from keras_sae.layers import selections_of, tying_to
 from keras_sae.models._arguments import refuse_unknown
+from keras_sae.models._changes import changes_of
 from keras_sae.models._code import activation_of, append_selections, codes_of, count_active, gives_exact_zeros, layers_around
-from keras_sae.models._sparsity import read_corruption, read_model, read_sparsity, resolve_activation, serialize_sparsity
-from keras_sae.models._trained_on_input import TrainedOnInput
+from keras_sae.models._sparsity import (
+    mark_charged,
+    read_corruption,
+    read_model,
+    read_sparsity,
+    resolve_activation,
+    serialize_sparsity,
+)
+from keras_sae.models._transformable import TransformableModel
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class SparseAutoencoder(TrainedOnInput):
+class SparseAutoencoder(TransformableModel):
     """Reconstructs its input from a sparse code: `x -> encoder -> code -> decoder -> reconstruction`.
 
     Takes any encoder and decoder, and is the base class of the architectures of this package. Train it as any Keras model,
@@ -65,7 +72,7 @@ class SparseAutoencoder(TrainedOnInput):
         encoder = read_model(encoder, "encoder")
         with tying_to(encoder.layers):
             decoder = read_model(decoder, "decoder")
-        selections, penalties = read_sparsity(sparsity)
+        selections, penalties = read_sparsity(sparsity, taken=[layer.name for layer in encoder.layers])
         resolve_activation(activation_of(encoder), penalties.get("code", []))
         if selections["code"]:
             code = append_selections(encoder.outputs[0], selections["code"])
@@ -74,11 +81,15 @@ class SparseAutoencoder(TrainedOnInput):
         inputs = keras.Input(batch_shape=encoder.inputs[0].shape, dtype=encoder.inputs[0].dtype, name="inputs")
         corruption = read_corruption(corruption)
         corrupted = inputs if corruption is None else corruption(inputs)
+        trainable = kwargs.pop("trainable", True)  # set when all parts are there
         super().__init__(inputs=inputs, outputs=decoder(encoder(corrupted)), name=name, **kwargs)
         self.encoder = encoder
         self.decoder = decoder
         self.corruption = corruption
         self._prepare_training(codes, penalties, kernel_regularizer)
+        mark_charged(self.penalties)
+        if not trainable:
+            self.trainable = False
 
     @property
     def penalties_by_code(self):
@@ -121,71 +132,7 @@ class SparseAutoencoder(TrainedOnInput):
         }
 
     def optional_config(self):
-        """The constructor arguments that only some models have: those that are not at their defaults."""
-        if self.kernel_regularizer is None:
-            return {}
-        return {"kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        if "kernel_initializer" in config:  # of an architecture; saved before `center` existed where it lacks that
-            config = {"center": False, **config}
-        with keras.saving.custom_object_scope(custom_objects or {}):
-            return cls(**config)
-
-    def save_to_preset(self, directory, metadata=None, examples=None, card=None):
-        """Saves the model as a preset: a directory that `from_preset` loads on any machine.
-
-        Writes `config.json`, `model.weights.h5` and `metadata.json`, which holds the SHA-256 of every file. Files are written
-        to a temporary directory and moved into place at the end. `docs/presets.md` explains how to share a preset.
-
-        An earlier preset in `directory` is replaced: `metadata.json` and the files that it lists. Everything else stays, such
-        as `.git` and your notes. A card that you edited stays as `README.md`, or under another name if you give a `card`.
-
-        Args:
-            directory: Where to save. A directory that holds something other than a preset is refused.
-            metadata: Dictionary of anything else to keep, as JSON: the recipe, metrics, a licence.
-            examples: A few finite inputs, of shape `(n, ...)`. Saved with their codes and reconstructions as `reference.npz`.
-            card: Markdown text for users, or a function from the metadata to such a text. Saved as `README.md`.
-
-        Raises:
-            FileExistsError: `directory` exists and is not a preset, or a new file would replace one of yours.
-            ValueError: A weight, an example, or its code or reconstruction is not finite.
-        """
-        presets.save(self, directory, metadata=metadata, examples=examples, card=card)
-
-    @classmethod
-    def from_preset(cls, preset, load_weights=True):
-        """Loads a pretrained model.
-
-        Every file but the card is first checked against its SHA-256. No code from the preset runs: only classes of Keras and
-        registered classes are made. The network is used for an address only. See `docs/presets.md`.
-
-        Args:
-            preset: A name from `keras_sae.presets.names()`; a directory written by `save_to_preset`; or the address of such a
-                directory, `"https://host/path"` or `"hf://owner/repository"`, which is fetched once into the cache of Keras
-                (`KERAS_HOME`). With `#sha256=...` after an address, only a preset of that `metadata_sha256` is accepted.
-            load_weights: Whether to load the weights. Otherwise they are freshly initialised.
-
-        Returns:
-            A model of the class that was saved: `cls`, or a subclass of it.
-
-        Raises:
-            ValueError: The name is unknown; a file is missing, damaged, or does not match its SHA-256; the weights belong to
-                another model; the config names a class that is not registered; a newer version wrote the preset, or it is
-                of another class.
-            ConnectionError: The address could not be fetched.
-
-        Example:
-
-        >>> encoder = SparseAutoencoder.from_preset("mnist_dense_ksparse").encoder
-        >>> encoder.output_shape
-        (None, 1000)
-        """
-        model = presets.load(preset, load_weights=load_weights)
-        if not isinstance(model, cls):
-            raise ValueError(
-                f"The preset {str(preset)!r} holds a {type(model).__name__}, which is not a {cls.__name__}. "
-                f"Load it with keras_sae.models.{type(model).__name__}.from_preset or SparseAutoencoder.from_preset."
-            )
-        return model
+        """The entries of the config that only some models have: arguments that are not at their defaults, changes to layers."""
+        regularizer = self.kernel_regularizer
+        optional = {} if regularizer is None else {"kernel_regularizer": keras.regularizers.serialize(regularizer)}
+        return {**optional, **changes_of(self)}

@@ -2,6 +2,7 @@ import keras
 
 from keras_sae.layers import FISTA, LISTA, TiedDense
 from keras_sae.models._centered import add_mean, center_config, resolve_center, subtract_mean
+from keras_sae.models._changes import original_dtype
 from keras_sae.models._code import append_selections
 from keras_sae.models._dense_graph import check_shape, check_width
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
@@ -132,7 +133,7 @@ class SparseCodingAutoencoder(SparseAutoencoder):
             "steps": encode.steps,
             "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
             "corruption": keras.saving.serialize_keras_object(self.corruption),
-            "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
+            "dtype": original_dtype(encode),
             **self.optional_config(),
         }
 

@@ -1,17 +1,26 @@
 """Reads what an autoencoder is made from: `sparsity`, models and layers, or their Keras configs."""
 
+import copy
+import weakref
+
 import keras
 
 from keras_sae.regularizers import ActivityPenalty
 
+# The penalties that models charge, by their ids. They need not be hashable.
+_charged = weakref.WeakValueDictionary()
 
-def read_sparsity(sparsity, levels=("code",)):
+
+def read_sparsity(sparsity, levels=("code",), taken=()):
     """Sorts the argument `sparsity` into selections and penalties.
+
+    A mechanism belongs to one model, and to one place in it. An object that has its place already is copied.
 
     Args:
         sparsity: None, a selection layer, a penalty (any `keras.Regularizer`), the Keras config of one, or a list of these;
             or a dictionary of such by the names of codes, where "code" is what the decoder reads.
         levels: The codes that may have selections.
+        taken: Names of layers that the encoder has already. No copy gets one of them.
 
     Returns:
         Two dictionaries of lists by the names of codes: the selections of each of `levels`, in order of application; and
@@ -20,11 +29,16 @@ def read_sparsity(sparsity, levels=("code",)):
     if _is_config(sparsity) or not isinstance(sparsity, dict):
         sparsity = {"code": sparsity}
     selections, penalties = {level: [] for level in levels}, {}
+    placed, taken = [], set(taken)
     # Sorted, whatever the order of the dictionary: weights that belong to penalties are saved by their place.
     for code in sorted(sparsity, key=lambda name: (name == "code", name)):
         mechanisms = sparsity[code]
         for mechanism in mechanisms if isinstance(mechanisms, (list, tuple)) else [mechanisms]:
             mechanism = _from_config(mechanism)
+            if _has_a_place(mechanism) or any(mechanism is other for other in placed):
+                mechanism = _copy(mechanism, taken)
+            placed += [] if mechanism is None else [mechanism]
+            taken.add(getattr(mechanism, "name", None))
             if isinstance(mechanism, keras.regularizers.Regularizer):
                 penalties.setdefault(code, []).append(mechanism)
             elif isinstance(mechanism, keras.layers.Layer):
@@ -85,6 +99,8 @@ def resolve_activation(activation, mechanisms):
 def read_corruption(corruption):
     """The argument `corruption` as a layer, or None."""
     corruption = _from_config(corruption)
+    if corruption is not None and isinstance(corruption, keras.layers.Layer) and corruption.built:
+        corruption = _copy(corruption, taken=())
     if corruption is not None and not isinstance(corruption, keras.layers.Layer):
         raise TypeError(
             "`corruption` must be a layer such as keras_sae.layers.MaskingNoise(0.3) or keras.layers.GaussianNoise(0.1). "
@@ -121,10 +137,28 @@ def _from_config(value):
     return keras.saving.deserialize_keras_object(value) if _is_config(value) else value
 
 
-def _copy(mechanism):
-    mechanism = _from_config(mechanism)
+def mark_charged(penalties):
+    """Notes that a model charges these penalties, so that another model copies them."""
+    for penalty in penalties:
+        _charged[id(penalty)] = penalty
+
+
+def _has_a_place(mechanism):
+    """Whether a model uses this layer or penalty already, or the layer was built for a code of its own."""
     if isinstance(mechanism, keras.layers.Layer):
+        return mechanism.built
+    return _charged.get(id(mechanism)) is mechanism and mechanism is not None
+
+
+def _copy(mechanism, taken=None):
+    """A new mechanism of the same class and config. A layer gets a new name where `taken` holds its name, or is None."""
+    mechanism = _from_config(mechanism)
+    if not isinstance(mechanism, keras.layers.Layer | keras.regularizers.Regularizer):
+        return mechanism  # None, or what is refused later
+    try:
         config = mechanism.get_config()
+    except NotImplementedError:  # a penalty of the user's own that cannot be saved
+        return copy.copy(mechanism)
+    if isinstance(mechanism, keras.layers.Layer) and (taken is None or mechanism.name in taken):
         config.pop("name", None)  # names are unique in a model
-        return type(mechanism).from_config(config)
-    return keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(mechanism))
+    return type(mechanism).from_config(config)

@@ -184,9 +184,17 @@ class StackedAutoencoder(DeepAutoencoder):
         known = len(self.levels)
         names = level_names(known + len(code_units))
         old = {names[self.levels.index(level)]: mechanisms for level, mechanisms in config["sparsity"].items()}
+        renamed = {kind: f"{kind}_{known}" for kind in ("encode", "decode")}  # the layers of what was the last level
+        changes = [
+            [f"{part}/{renamed.get(layer, layer)}", change, value]
+            for (part, _, layer), change, value in ((path.partition("/"), *rest) for path, *rest in config.pop("changes", []))
+            if change != "trainable"
+        ]
         stack = type(self).from_config(
             {
                 **config,
+                "changes": changes,
+                "trainable": True,
                 "code_units": [*config["code_units"], *code_units],
                 "activation": [*config["activation"], *one_each("activation", activation, len(code_units))],
                 "sparsity": {**by_level(sparsity, names[known:]), **old},
@@ -196,6 +204,7 @@ class StackedAutoencoder(DeepAutoencoder):
             for layers, copies in zip(self._layers_of(index), stack._layers_of(index), strict=True):
                 for layer, copy in zip(layers, copies, strict=True):
                     copy.set_weights(layer.get_weights())
+                    copy.trainable = layer.trainable
         return stack
 
     def _layers_of(self, index):

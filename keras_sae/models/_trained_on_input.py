@@ -1,7 +1,5 @@
 import functools
 import inspect
-import threading
-import types
 
 import keras
 from keras import ops
@@ -13,12 +11,13 @@ from keras_sae.models._code_metrics import distinct_names, split_metrics
 from keras_sae.models._fit_arguments import choose_modes, read_arguments, refuse_class_weight, refuse_vectors
 from keras_sae.models._inputs import as_float, check_target, one_of, split_labels
 from keras_sae.models._objective import KERNEL_REGULARIZER, Objective
+from keras_sae.models._own_steps import OwnSteps
 from keras_sae.models._position_mask import masks_of
 
 _SIGNATURES = {name: inspect.signature(getattr(keras.Model, name)) for name in ("fit", "evaluate", "predict", "train_on_batch")}
 
 
-class TrainedOnInput(CenteredModel):
+class TrainedOnInput(OwnSteps, CenteredModel):
     """How a `SparseAutoencoder` trains: on its own input, with penalties and metrics of the code that it decoded from."""
 
     def _prepare_training(self, codes, penalties, kernel_regularizer):
@@ -36,15 +35,10 @@ class TrainedOnInput(CenteredModel):
             self._penalty_trackers = [keras.metrics.Mean(name=name) for name in self.objective.names]
         if self.kernel_regularizer is not None:
             self._kernel_tracker = keras.metrics.Mean(name=KERNEL_REGULARIZER)
-        # Keras must neither track nor save these: a second model of the same layers, which gives all codes at once; the
-        # metrics of the code; and the last forward pass of each replica, which is a thread.
+        # A second model of the same layers, which gives all codes at once.
         outputs = {"codes": codes, "masks": masks_of(codes)}
-        self._untracked = types.SimpleNamespace(
-            encode=keras.Model(self.encoder.inputs[0], outputs),
-            masked=bool(outputs["masks"]),
-            code_metrics=[],
-            forward=threading.local(),
-        )
+        self._untracked.encode = keras.Model(self.encoder.inputs[0], outputs)
+        self._untracked.masked = bool(outputs["masks"])
 
     @property
     def penalties(self):
@@ -73,6 +67,7 @@ class TrainedOnInput(CenteredModel):
         outputs = self.decoder(made["codes"]["code"], training=training)
         if self.penalties or self._untracked.code_metrics:
             self._untracked.forward.last = (outputs, made)
+        self._add_losses(made, training)
         return outputs
 
     def _read(self, x, name="inputs"):
@@ -181,14 +176,16 @@ class TrainedOnInput(CenteredModel):
         loss = super().compute_loss(x, target, y_pred, sample_weight, training)
         # Keras divides each replica's losses by the number of replicas, so that their sum is the mean over the batch.
         replicas = replica_count()
+        added = self._added_losses()
         layer_losses = sum(ops.sum(layer_loss) for layer_loss in self.losses)
         samples = ops.shape(y_pred)[0]
         reconstruction = loss - layer_losses
+        layer_losses = layer_losses - sum(added)
         if replicas > 1:
             reconstruction = ops.where(samples > 0, reconstruction, 0)  # a replica may get no sample of a small batch
         self._reconstruction_tracker.update_state(reconstruction * replicas, sample_weight=samples)
         if self.kernel_regularizer is not None:
-            value = sum(self.kernel_regularizer(ops.convert_to_tensor(kernel)) for kernel in self._kernels())
+            value = self._kernel_loss()
             self._kernel_tracker.update_state(value, sample_weight=samples)
             layer_losses = layer_losses + ops.cast(value, loss.dtype) / replicas
         batch = samples
@@ -199,7 +196,10 @@ class TrainedOnInput(CenteredModel):
                 weights = {"sample_weight": sample_weight, "mask": masks.get("code")}
                 metric.update_state(codes["code"], **{key: each for key, each in weights.items() if each is not None})
         if self.penalties:
-            values, counts, batch = self.objective.values(codes, labels, training, sample_weight, masks)
+            if added and replicas == 1 and labels is None and sample_weight is None:
+                values, counts, batch = self._untracked.forward.values  # running means have moved
+            else:
+                values, counts, batch = self.objective.values(codes, labels, training, sample_weight, masks)
             for tracker, value, count in zip(self._penalty_trackers, values, counts, strict=True):
                 tracker.update_state(value, sample_weight=samples if count is None else count)
                 layer_losses = layer_losses + ops.cast(value, loss.dtype) / replicas
@@ -212,6 +212,10 @@ class TrainedOnInput(CenteredModel):
             weighed = reconstruction * share
             reconstruction = weighed + ops.stop_gradient(reconstruction - weighed)
         return reconstruction + layer_losses
+
+    def _kernel_loss(self):
+        """The value of `kernel_regularizer`."""
+        return sum(self.kernel_regularizer(ops.convert_to_tensor(kernel)) for kernel in self._kernels())
 
     def _kernels(self):
         """The kernels that `kernel_regularizer` charges: those that train, each once."""

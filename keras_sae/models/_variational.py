@@ -4,6 +4,7 @@ import keras
 
 from keras_sae.layers import GaussianSample
 from keras_sae.models._centered import center_config, resolve_center
+from keras_sae.models._changes import original_dtype
 from keras_sae.models._dense_graph import check_shape, check_width, check_widths, dense_decoder, dense_encoder
 from keras_sae.models._level import Level
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
@@ -132,6 +133,6 @@ class VariationalAutoencoder(SparseAutoencoder):
             "output_activation": keras.activations.serialize(decode.activation),
             "kernel_initializer": keras.initializers.serialize(encode.kernel_initializer),
             "corruption": keras.saving.serialize_keras_object(self.corruption),
-            "dtype": keras.saving.serialize_keras_object(encode.dtype_policy),
+            "dtype": original_dtype(encode),
             **self.optional_config(),
         }
