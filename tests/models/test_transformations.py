@@ -45,7 +45,7 @@ def test_losses_hold_the_penalties_of_a_call_outside_the_models_own_steps():
     model(X)  # inference
     assert model.losses == []
     model(X, training=True)
-    values, _ = model.objective.values({"code": model.encoder(X)}, None, False)
+    values, *_ = model.objective.values({"code": model.encoder(X)}, None, False)
     np.testing.assert_allclose(
         [float(as_numpy(loss)) for loss in model.losses], [float(as_numpy(v)) for v in values], rtol=1e-5
     )
