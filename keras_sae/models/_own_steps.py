@@ -6,10 +6,11 @@ import warnings
 import keras
 from keras import ops
 
-from keras_sae.distributed import DistributedModel, replica_count
+from keras_sae.distributed import replica_count
+from keras_sae.models._centered import CenteredModel
 
 
-class OwnSteps(DistributedModel):
+class OwnSteps(CenteredModel):
     """Tells the steps of the model itself, in `fit`, `evaluate` and `predict`, from other calls.
 
     The model's own steps compute penalties in `compute_loss`. Any other call with `training=True` or `training=False` adds them

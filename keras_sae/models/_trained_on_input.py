@@ -6,7 +6,6 @@ from keras import ops
 
 from keras_sae.distributed import replica_count, sum_over_replicas
 from keras_sae.layers import selections_of
-from keras_sae.models._centered import CenteredModel
 from keras_sae.models._code_metrics import distinct_names, split_metrics
 from keras_sae.models._fit_arguments import choose_modes, read_arguments, refuse_class_weight, refuse_vectors
 from keras_sae.models._inputs import as_float, check_target, one_of, split_labels
@@ -17,7 +16,7 @@ from keras_sae.models._position_mask import masks_of
 _SIGNATURES = {name: inspect.signature(getattr(keras.Model, name)) for name in ("fit", "evaluate", "predict", "train_on_batch")}
 
 
-class TrainedOnInput(OwnSteps, CenteredModel):
+class TrainedOnInput(OwnSteps):
     """How a `SparseAutoencoder` trains: on its own input, with penalties and metrics of the code that it decoded from."""
 
     def _prepare_training(self, codes, penalties, kernel_regularizer):
