@@ -1,22 +1,30 @@
+import contextlib
+
 import keras
 import numpy as np
 
 from keras_sae._checks import check_integer, check_number
 from keras_sae._pixels import as_input
 from keras_sae.callbacks._optimizer_slots import slots_of
-from keras_sae.layers import TiedLayer
+from keras_sae.datasets import read_batches
+from keras_sae.layers import KSelection, TiedLayer
 
 _FOR_CENTER = 256  # inputs, or windows of them, that the mean input is estimated from
+_MOST = 10_000  # samples that are kept of a data set
+_BATCH = 512
+_MOST_WORSE = 1.5  # times the error, that new units may make of it
+_TRIES = 4
 
 
 class DeadUnitMonitor(keras.callbacks.Callback):
     """Reports units that never fire, and can restart them.
 
-    At the end of every `every`-th epoch it encodes `x` as at inference. A unit is dead if no entry of it exceeds `threshold`
-    in absolute value. `fit` logs their number as `dead_units`.
+    At the end of every `every`-th epoch it encodes `x` as at inference; while a `KSchedule` runs, with the current `k`. A unit
+    is dead if no entry of it exceeds `threshold` in absolute value. `fit` logs their number as `dead_units`.
 
-    With `resample=True` each dead unit starts again from an input that the model reconstructs poorly. The input is drawn with
-    a probability proportional to the square of its reconstruction error. Then
+    With `resample=True`, a unit that was dead in the last report too (or at the start) starts again from an input that the
+    model reconstructs poorly. While a `KSchedule` runs, no unit is resampled: most units that are silent then come back. The
+    input is drawn with a probability proportional to the square of its reconstruction error. Then
 
     - the encoding weights of the unit become that input (for a deep encoder, the input of the last layer; for a convolution,
       a window of it) minus the mean input, scaled to the mean norm of the living units' weights. Its bias becomes their mean
@@ -25,10 +33,13 @@ class DeadUnitMonitor(keras.callbacks.Callback):
       direction where the decoder writes another shape;
     - the optimizer's state for these weights (momenta, second moments) becomes zero.
 
-    `fit` then logs `resampled_units` too. Resample during the first part of training only: a new unit needs time to settle.
+    If the error on `x` grows by more than half, the new units are too strong: they get half the norm, up to three times, and
+    then their old weights back. `fit` then logs `resampled_units` too. Resample during the first part of training only: a new
+    unit needs time to settle.
 
     Args:
-        x: Array or DataFrame of inputs, such as a few thousand training images. uint8 is divided by 255.
+        x: Array of inputs, such as a few thousand training images; a data frame; or a data set, of which the first 10,000
+            samples are kept. uint8 is divided by 255.
         every: Integer, at least 1. Epochs between reports. In between, the last report is logged again.
         threshold: Float, at least 0. Sigmoid units are never exactly zero: choose a value below which a unit counts as
             silent.
@@ -38,6 +49,7 @@ class DeadUnitMonitor(keras.callbacks.Callback):
 
     Attributes:
         last_report: Dictionary, the values of the last report.
+        last_dead: Dictionary, `units`: the list of the units that were dead in the last report at the final `k`.
 
     Raises:
         ValueError: At the start of `fit`, with `resample=True`, if no layer with a `kernel`, such as Dense or Conv2D, makes
@@ -59,15 +71,17 @@ class DeadUnitMonitor(keras.callbacks.Callback):
 
     def __init__(self, x, every=1, threshold=0.0, resample=False, last_resample=None, seed=0):
         super().__init__()
-        if len(x) == 0:
-            raise ValueError("`x` holds the inputs on which units may fire, and needs at least one. Received: an empty array.")
-        self.x = x if isinstance(x, np.ndarray) else np.asarray(x)  # of a DataFrame
+        inputs = [batch for batch, _ in read_batches(x, most=_MOST, read=np.asarray)[0] if len(batch)]
+        if not inputs:
+            raise ValueError("`x` holds the inputs on which units may fire, and needs at least one. Received: no input.")
+        self.x = np.concatenate(inputs)
         self.every = check_integer("every", every, "is the number of epochs between reports")
         self.threshold = check_number("threshold", threshold, "is the absolute value above which a unit fires", at_least=0)
         self.resample = resample
         self.last_resample = last_resample
         self.seed = seed
         self.last_report = {}
+        self.last_dead = {}
 
     def on_train_begin(self, logs=None):
         if not hasattr(self.model, "layers_around_code"):
@@ -75,7 +89,7 @@ class DeadUnitMonitor(keras.callbacks.Callback):
                 "DeadUnitMonitor watches the code of a keras_sae.models.SparseAutoencoder. "
                 f"Received: the model {self.model.name!r} of type {type(self.model).__name__}."
             )
-        if "float" in self.model.inputs[0].dtype:
+        if "float" in self.model.encoder.inputs[0].dtype:  # other models read integers, such as token ids, as they are
             self.x = as_input(self.x)
         if self.resample:
             self._encode, self._decode = self.model.layers_around_code
@@ -90,33 +104,80 @@ class DeadUnitMonitor(keras.callbacks.Callback):
                     f"Received: an encoder of {encoder}; a decoder of {decoder}."
                 )
             self._features = keras.Model(self.model.encoder.inputs[0], self._encode.input)
+            self._remember(self._dead_of(self._codes()))
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:
-            codes = self.model.encoder.predict(self.x, verbose=0)
-            fired = (np.abs(codes.reshape(-1, codes.shape[-1])) > self.threshold).any(axis=0)
-            self.last_report = {"dead_units": int(np.count_nonzero(~fired))}
+            codes = self._codes()
+            dead = self._dead_of(codes)
+            self.last_report = {"dead_units": len(dead)}
             if self.resample:
-                due = not fired.all() and (self.last_resample is None or epoch < self.last_resample)
-                if due:
-                    self._resample(np.flatnonzero(~fired), codes, np.random.default_rng([self.seed, epoch]))
-                self.last_report["resampled_units"] = self.last_report["dead_units"] if due else 0
+                still = np.intersect1d(dead, self.last_dead.get("units", []))
+                due = len(still) and (self.last_resample is None or epoch < self.last_resample) and not self._anneals()
+                done = due and self._resample(still, codes, np.random.default_rng([self.seed, epoch]))
+                self.last_report["resampled_units"] = len(still) if done else 0
+                self._remember(dead)
         if logs is not None:
             logs.update(self.last_report)
 
+    def _annealed(self):
+        return [layer for layer in self.model.selections if isinstance(layer, KSelection)]
+
+    def _anneals(self):
+        return any(layer.anneals for layer in self._annealed())
+
+    def _remember(self, dead):
+        # With more entries active than `k`, that a unit is silent or not says little about later.
+        self.last_dead = {"units": [] if self._anneals() else [int(unit) for unit in dead]}
+
+    def _codes(self):
+        with contextlib.ExitStack() as stack:
+            for layer in self._annealed():
+                stack.enter_context(layer.judged_at_current_k())
+            return self._each_batch(self.model.encoder, self.x)
+
+    def _each_batch(self, model, x):
+        parts = [model(x[start : start + _BATCH], training=False) for start in range(0, len(x), _BATCH)]
+        return np.concatenate([keras.ops.convert_to_numpy(keras.ops.cast(part, "float32")) for part in parts])
+
+    def _dead_of(self, codes):
+        return np.flatnonzero(~(np.abs(codes.reshape(-1, codes.shape[-1])) > self.threshold).any(axis=0))
+
+    def _errors(self, codes):
+        """The summed squared error of the reconstruction of each input."""
+        errors = np.square(self._each_batch(self.model.decoder, codes).astype("float64") - self.x)
+        return errors.reshape(len(errors), -1).sum(axis=1)
+
     def _resample(self, dead, codes, random):
-        errors = np.square(self.model.decoder.predict(codes, verbose=0).astype("float64") - self.x)
-        errors = np.square(errors.reshape(len(errors), -1).sum(axis=1))
+        """Gives units new weights, unless that makes the error on `x` much larger. Returns whether it did."""
+        before = self._errors(codes)
+        errors = np.square(before)
         if not np.isfinite(errors).all() or errors.sum() == 0:
-            return  # no input is reconstructed poorly
-        features = self._features.predict(self.x, verbose=0)
+            return False  # no input is reconstructed poorly
+        variables = [self._encode.kernel, getattr(self._encode, "bias", None), getattr(self._decode, "kernel", None)]
+        variables = {id(variable): variable for variable in variables if variable is not None}.values()
+        variables = [each for variable in variables for each in (variable, *slots_of(self.model.optimizer, variable))]
+        kept = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
+        state = random.bit_generator.state
+        for halvings in range(_TRIES):
+            random.bit_generator.state = state  # the same inputs each time
+            self._draw(dead, errors, random, 0.5**halvings)
+            if self._errors(self._codes()).sum() <= _MOST_WORSE * before.sum():
+                return True
+            for variable, value in zip(variables, kept, strict=True):
+                variable.assign(value)
+        return False
+
+    def _draw(self, dead, errors, random, scale):
+        """Draws new weights for units."""
+        features = self._each_batch(self._features, self.x)
         kernel = keras.ops.convert_to_numpy(self._encode.kernel)
         chosen = features[random.choice(len(features), len(dead), p=errors / errors.sum())]
         center = _windows(features[random.integers(len(features), size=_FOR_CENTER)], kernel.shape, random).mean(axis=0)
         directions = _windows(chosen, kernel.shape, random) - center  # (dead, *window)
         directions /= np.maximum(_norms(directions), 1e-12)
         living = np.setdiff1d(np.arange(kernel.shape[-1]), dead)
-        self._replace(self._encode.kernel, -1, dead, living, directions)
+        self._replace(self._encode.kernel, -1, dead, living, scale * directions)
         if getattr(self._encode, "bias", None) is not None:
             bias = keras.ops.convert_to_numpy(self._encode.bias)
             self._replace(self._encode.bias, 0, dead, living, np.full(len(dead), bias[living].mean() if len(living) else 0.0))
@@ -126,7 +187,7 @@ class DeadUnitMonitor(keras.callbacks.Callback):
             if directions.shape[1:] != shape:
                 directions = random.normal(size=(len(dead), *shape))
                 directions /= _norms(directions)
-            self._replace(self._decode.kernel, axis, dead, living, directions)
+            self._replace(self._decode.kernel, axis, dead, living, scale * directions)
 
     def _replace(self, variable, axis, dead, living, new):
         """Sets the slices of dead units, directions at the mean norm of the living units', and clears their optimizer state."""

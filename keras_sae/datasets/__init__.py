@@ -3,8 +3,10 @@
 from keras_sae.datasets._batches import batches
 from keras_sae.datasets._convert import save_arrays
 from keras_sae.datasets._fashion_mnist_sample import SAMPLE
+from keras_sae.datasets._inputs_of import MOST_OF_STREAM, read_batches
 from keras_sae.datasets._load import load, load_arrays, load_training
 from keras_sae.datasets._on_disk import OnDisk
 from keras_sae.datasets._patches import patches, whiten, zca
 
+# Not listed, because they are for the other packages of keras_sae: MOST_OF_STREAM, read_batches.
 __all__ = ["SAMPLE", "OnDisk", "batches", "load", "load_arrays", "load_training", "patches", "save_arrays", "whiten", "zca"]

@@ -1,3 +1,4 @@
+import contextlib
 import math
 
 import keras
@@ -161,6 +162,20 @@ class KSelection(Selection):
             trainable=False,
             aggregation="only_first_replica",
         )
+
+    @contextlib.contextmanager
+    def judged_at_current_k(self):
+        """Context in which calls at inference keep as many entries as if `current_k` were `k`. For calls outside of graphs."""
+        final, self.k = self.k, int(keras.ops.convert_to_numpy(self.current_k))
+        try:
+            yield
+        finally:
+            self.k = final
+
+    @property
+    def anneals(self):
+        """Whether a schedule has not reached `k` yet."""
+        return int(keras.ops.convert_to_numpy(self.current_k)) != self.k
 
     def at_current_k(self, select):
         """Calls `select(count, limit)` to keep `current_k` entries.

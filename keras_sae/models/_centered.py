@@ -6,9 +6,10 @@ import warnings
 
 import keras
 
+from keras_sae.datasets import MOST_OF_STREAM, read_batches
 from keras_sae.distributed import DistributedModel
 from keras_sae.layers import AddMean, SubtractMean, selections_of
-from keras_sae.models._data_mean import MOST_OF_STREAM, Moments, read_batches
+from keras_sae.models._data_mean import Moments
 
 # Inputs whose mean is this many times as large as their spread are reported where nothing subtracts it.
 FAR = 2.0

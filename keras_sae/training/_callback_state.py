@@ -7,7 +7,7 @@ from keras_sae.callbacks import DeadUnitMonitor
 # For each class, the attributes that hold its state. Keras does not document those of its own.
 STATE = {
     keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "stopped_epoch"),
-    DeadUnitMonitor: ("last_report",),
+    DeadUnitMonitor: ("last_report", "last_dead"),
 }
 _EARLIER_NAMES = {"_report": "last_report"}  # in runs that an earlier version saved
 

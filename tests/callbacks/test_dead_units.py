@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_sae.callbacks import DeadUnitMonitor
+from keras_sae.callbacks import DeadUnitMonitor, KSchedule
 from keras_sae.layers import KSparse
 from keras_sae.models import DenseAutoencoder, SparseAutoencoder
 
@@ -171,3 +171,59 @@ def test_models_without_kernels_around_the_code_are_refused():
 def test_bad_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match="Received"):
         DeadUnitMonitor(**{"x": X, **arguments})
+
+
+def sparse(k=2, units=16):
+    keras.utils.set_random_seed(0)
+    model = DenseAutoencoder(12, units, KSparse(k), tied=True)
+    model.compile(keras.optimizers.SGD(0.0), "mse", run_eagerly=True)
+    return model
+
+
+def test_while_k_falls_units_are_judged_at_the_current_k_and_not_resampled():
+    model = sparse()
+    final = int((as_numpy(model.encoder(X)) == 0).all(axis=0).sum())
+    monitor = DeadUnitMonitor(X, resample=True)
+    history = model.fit(X, epochs=4, batch_size=64, callbacks=[KSchedule(16, steps=3), monitor], verbose=0).history
+    assert final > 0
+    assert history["dead_units"][0] < final
+    assert history["resampled_units"][:3] == [0, 0, 0]
+    assert history["resampled_units"][3] <= history["dead_units"][2]
+
+
+def test_a_unit_that_was_active_in_the_last_report_is_left_alone():
+    model = dense()
+    monitor = DeadUnitMonitor(X, resample=True)
+    monitor.set_model(model)
+    monitor.on_train_begin()
+    monitor.last_dead = {"units": [DEAD[0]]}
+    monitor.on_epoch_end(0, {})
+    assert monitor.last_report == {"dead_units": 2, "resampled_units": 1}
+    assert (as_numpy(model.encoder.get_layer("encode").kernel)[:, DEAD[1]] == 0).all()
+
+
+def test_resampling_never_makes_the_error_much_larger():
+    bright = 5 + X  # far from centred: new units of the whole norm would win everywhere
+    keras.utils.set_random_seed(0)
+    model = DenseAutoencoder(12, 32, KSparse(2), tied=True, center=False)
+    model.compile(keras.optimizers.SGD(0.0), "mse", run_eagerly=True)
+    before = float(np.square(as_numpy(model(bright)) - bright).mean())
+    with pytest.warns(UserWarning, match="center=True"):
+        model.fit(bright, epochs=3, callbacks=[DeadUnitMonitor(bright, resample=True)], verbose=0)
+    after = float(np.square(as_numpy(model(bright)) - bright).mean())
+    assert after <= 1.5**3 * before
+    assert np.isfinite(after)
+
+
+def test_data_frames_data_sets_and_pixels_are_read():
+    pandas = pytest.importorskip("pandas")
+    np.testing.assert_array_equal(DeadUnitMonitor(pandas.DataFrame(X)).x, X)
+    monitor = DeadUnitMonitor(np.array([[0, 255] * 6], "uint8"))
+    dense().fit(X, callbacks=[monitor], verbose=0)
+    np.testing.assert_array_equal(monitor.x, [[0, 1] * 6])
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        np.testing.assert_array_equal(DeadUnitMonitor(tf.data.Dataset.from_tensor_slices(X).batch(10)).x, X)
+        with pytest.raises(ValueError, match="no input"):
+            DeadUnitMonitor(tf.data.Dataset.from_tensor_slices(X[:0]).batch(10))
