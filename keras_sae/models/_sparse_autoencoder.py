@@ -31,14 +31,22 @@ class SparseAutoencoder(TransformableModel):
     `fit` and `evaluate` log `reconstruction_loss` and each penalty by name (`activity_kl`, `l1`, ...); `loss` is their sum.
     Monitor `val_reconstruction_loss`, because `val_loss` includes the penalties.
 
+    Inputs are floats, or uint8 pixels, which are divided by 255; other integers are refused, unless the encoder reads integers.
+    Sample weights act with and without a target, in `fit`, `evaluate`, `validation_data` and data sets of `(x, None, weights)`.
+    They weight the reconstruction loss as Keras does, which divides by the number of samples. In penalties and metrics of the
+    code, the sum of weights takes the place of the number of positions, so a sample of weight 0 changes nothing; steps that a
+    mask hides count as weight 0. Weights of other parts than positions of the code, such as pixels, give a sample their mean.
+
     Args:
         encoder: Functional `keras.Model` from the input to the code, of shape `(batch, ..., units)`.
         decoder: Functional `keras.Model` from the code to the reconstruction.
         sparsity: A selection layer, a penalty (any `keras.Regularizer`), a list of both, or their Keras configs. Or a
             dictionary of these by the names of layers of the encoder, where several codes are charged:
             `{"hidden": ActivityKL(), "code": [KSparse(25), keras.regularizers.L1(1e-3)]}`. `"code"` is the code that the
-            decoder reads; only it can have selections, which are appended to the encoder in the given order. A Keras
-            regularizer, such as `keras.regularizers.L1(0.01)`, is a sum; its value here is divided by the number of positions.
+            decoder reads; only it can have selections, which are appended to the encoder in the given order. A
+            regularizer of Keras, such as `keras.regularizers.L1(0.01)`, is a sum; its value here is divided by the number of
+            positions. Your own regularizer is tried on a small code, then on that code twice: a value that doubles is a sum,
+            one that stays is a mean and is taken as it is, and otherwise its attribute `reduction` must say "sum" or "mean".
         corruption: A layer that corrupts the input in training, for a denoising autoencoder: the target stays the clean
             input. `keras_sae.layers.MaskingNoise(0.3)`, `SaltAndPepperNoise`, `keras.layers.GaussianNoise`, or a Keras
             config. It runs before the encoder and is not part of it.
