@@ -47,6 +47,15 @@ def _forgotten():
         sys.modules["jax"].clear_caches()
 
 
+@pytest.fixture
+def eagerly(monkeypatch):
+    """Models step untraced, for tests of so few steps that the trace costs more. JAX would compile each operation by itself."""
+    import keras
+
+    if keras.backend.backend() != "jax":
+        monkeypatch.setattr(keras.Model, "run_eagerly", property(lambda model: True, lambda model, value: None))
+
+
 @pytest.fixture(scope="session")
 def root():
     """The root of the source checkout."""

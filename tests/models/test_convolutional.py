@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from mechanisms import EAGERLY
 
 from keras_sae.layers import BatchKSparse, KSparse, MaskingNoise, WinnerTakeAll
 from keras_sae.models import ConvolutionalAutoencoder, SparseAutoencoder
@@ -96,6 +95,7 @@ def test_spatial_and_channel_selections(sparsity, count):
     assert (counts == count).all() if count else counts.sum() == 4 * 5
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("upsampling", ["transpose", "nearest"])
 def test_unit_norm_holds_the_atoms(tied, upsampling):
@@ -113,6 +113,7 @@ def test_unit_norm_holds_the_atoms(tied, upsampling):
         model.fit(inputs((8, 8, 2)), verbose=0)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -126,14 +127,13 @@ def test_unit_norm_holds_the_atoms(tied, upsampling):
 def test_files_and_configs_bring_it_back(arguments, tmp_path):
     shape = (7, 5, 2)
     model = ConvolutionalAutoencoder(shape, [4, 6], **arguments)
-    model.compile("adam", "mse", run_eagerly=EAGERLY)
+    model.compile("adam", "mse")
     x, labels = inputs(shape, 12), None
     if model.penalties and model.objective.supervised:
         labels = np.arange(12) % 3
     model.fit(x, labels, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    again.run_eagerly = EAGERLY
     assert json.dumps(again.get_config()) == json.dumps(model.get_config())
     np.testing.assert_allclose(as_numpy(again(x)), as_numpy(model(x)), rtol=1e-5, atol=1e-6)
     again.fit(x, labels, verbose=0)

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from mechanisms import EAGERLY
 
 from keras_sae.layers import BatchKSparse, KSparse, MaskingNoise, SaltAndPepperNoise
 from keras_sae.models import DeepAutoencoder, DenseAutoencoder, SparseAutoencoder
@@ -30,6 +29,7 @@ def test_by_hand():
     np.testing.assert_allclose(as_numpy(model(np.array([[1.0, 2.0]], "float32"))), [[25, 6]])
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("tied", [False, True])
 def test_every_level_carries_its_own_mechanisms(tied):
     model = DeepAutoencoder((4, 3, 1), [10, 8], 6, sparsity=levels(), tied=tied)
@@ -52,6 +52,7 @@ def test_every_level_carries_its_own_mechanisms(tied):
     assert model.encoder.losses == []
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -64,12 +65,11 @@ def test_every_level_carries_its_own_mechanisms(tied):
 )
 def test_files_and_configs_bring_it_back(arguments, tmp_path):
     model = DeepAutoencoder((4, 3, 1), [10, 8], 6, **arguments)
-    model.compile("adam", "mse", run_eagerly=EAGERLY)
+    model.compile("adam", "mse")
     labels = np.arange(64) % 3 if model.penalties and model.objective.supervised else None
     model.fit(X, labels, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    again.run_eagerly = EAGERLY
     assert json.dumps(again.get_config()) == json.dumps(model.get_config())
     np.testing.assert_allclose(as_numpy(again(X)), as_numpy(model(X)), rtol=1e-5, atol=1e-6)
     again.fit(X, labels, verbose=0)
@@ -84,6 +84,7 @@ def test_tied_levels_share_their_kernels():
     assert model.count_params() == 12 * 10 + 10 + 10 * 8 + 8 + 8 * 6 + 6 + 8 + 10 + 12
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("tied", [False, True])
 def test_unit_norm_holds_the_atoms_of_every_level(tied):
     model = DeepAutoencoder((4, 3, 1), 10, 6, sparsity=keras.regularizers.L1(0.1), unit_norm=True, tied=tied)
@@ -123,6 +124,7 @@ def test_deeper_reconstructs_curved_data_better():
 # Denoising
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("corruption", [MaskingNoise(0.5), SaltAndPepperNoise(0.5), keras.layers.GaussianNoise(0.5)])
 @pytest.mark.parametrize(
     "make", [lambda **k: DeepAutoencoder((4, 3, 1), [10], 6, **k), lambda **k: DenseAutoencoder((4, 3, 1), 6, **k)]

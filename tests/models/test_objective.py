@@ -56,6 +56,7 @@ def test_the_gradient_of_a_running_mean_is_that_of_the_batch_and_not_scaled_down
     np.testing.assert_allclose(tape.gradient(value, code), np.tile(2 * mean / 2, (2, 1)), rtol=1e-6)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_running_mean_is_saved_and_restored(tmp_path):
     model = DenseAutoencoder(12, 8, sparsity=ActivityKL(0.1, momentum=0.9))
     model.compile("sgd", "mse")
@@ -105,6 +106,7 @@ def test_each_code_is_charged_by_its_own_penalties():
     np.testing.assert_allclose(logs["loss"], logs["reconstruction_loss"] + charged, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_several_codes_are_saved_and_restored(tmp_path):
     model = deep({"hidden": ActivityKL(0.1, 0.5), "code": [KSparse(3), keras.regularizers.L1(0.2)]})
     model.fit(X, verbose=0)
@@ -141,6 +143,7 @@ def test_all_sums_travel_in_one_all_reduce(two_replicas, monkeypatch):
 # Metrics of the code
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_metrics_of_the_code_and_of_the_reconstruction_are_compiled_together():
     model = DenseAutoencoder(12, 8, sparsity=KSparse(2, alpha=2))
     model.compile(
@@ -160,6 +163,7 @@ def test_metrics_of_the_code_and_of_the_reconstruction_are_compiled_together():
     np.testing.assert_allclose(logs["psnr"], (-10 * np.log10(np.square(X - reconstruction).mean(axis=1))).mean(), rtol=1e-5)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_metrics_of_the_code_come_back_with_a_saved_model_and_go_with_another_compile(tmp_path):
     model = DenseAutoencoder(12, 8, sparsity=KSparse(2))
     model.compile("sgd", "mse", metrics=[L0(threshold=0.5), "mae"])

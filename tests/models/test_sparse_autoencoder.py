@@ -41,6 +41,7 @@ def test_without_y_the_target_is_the_input():
     assert model.evaluate(X, X, return_dict=True, verbose=0) == pytest.approx(logs)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_clean_target_is_used_where_it_is_given():
     model = autoencoder()
     noisy = X + 0.3
@@ -74,6 +75,7 @@ def test_losses_of_layers_are_kept_apart_from_the_reconstruction_loss():
     np.testing.assert_allclose(logs["loss"], logs["reconstruction_loss"] + logs["activity_kl"] + weight_decay, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_encoder_carries_no_penalty():
     model = autoencoder([KSparse(3), ActivityKL(0.1)])
     model.fit(X, verbose=0)
@@ -179,6 +181,7 @@ model.fit(stored["x"], verbose=0)
     )
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_weights_files_round_trip(tmp_path):
     model = autoencoder(KSparse(3))
     model.encoder.layers[-2].current_k.assign(5)
@@ -189,6 +192,7 @@ def test_weights_files_round_trip(tmp_path):
         np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_tied_pair_of_ones_own_stays_tied_after_saving(tmp_path):
     encode = keras.layers.Dense(8)
     encoder = keras.Sequential([keras.Input((12,)), encode])
@@ -200,6 +204,7 @@ def test_a_tied_pair_of_ones_own_stays_tied_after_saving(tmp_path):
     np.testing.assert_allclose(again.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-6)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_keras_unit_norm_holds_the_atoms_of_a_convolutional_decoder():
     # The axis that the README names: all of a transposed convolution's kernel (height, width, channels, units) but the units.
     encoder = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(5, 3, padding="same")])

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from mechanisms import EAGERLY
 
 from keras_sae.layers import KSparse, MaskingNoise
 from keras_sae.models import SparseAutoencoder, SparseCodingAutoencoder
@@ -118,14 +117,13 @@ def test_a_model_is_its_decoder_after_its_encoder(inference, penalty):
     np.testing.assert_allclose(as_numpy(tap(X)), as_numpy(model.encoder(X)), atol=1e-6)
 
 
+@pytest.mark.usefixtures("eagerly")
 @energies
 def test_files_configs_and_presets_bring_it_back(inference, penalty, tmp_path):
     model = made(inference, penalty, steps=4, corruption=MaskingNoise(0.1), kernel_initializer="orthogonal")
-    model.run_eagerly = EAGERLY
     model.fit(X, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    again.run_eagerly = EAGERLY
     assert json.dumps(again.get_config()) == json.dumps(model.get_config())
     np.testing.assert_allclose(as_numpy(again(X)), as_numpy(model(X)), rtol=1e-5, atol=1e-6)
     again.fit(X, verbose=0)
@@ -135,6 +133,7 @@ def test_files_configs_and_presets_bring_it_back(inference, penalty, tmp_path):
     np.testing.assert_allclose(as_numpy(preset.encoder(X)), as_numpy(model.encoder(X)), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("eagerly")
 @energies
 def test_mixed_precision_stays_finite(inference, penalty):
     model = made(inference, penalty, dtype="mixed_float16")

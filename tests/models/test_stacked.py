@@ -50,6 +50,7 @@ def test_each_level_trains_as_a_dense_autoencoder_on_the_codes_below():
             np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("tied", [False, True])
 def test_only_the_level_in_training_changes(tied):
     stack = StackedAutoencoder((4, 3, 1), [8, 6, 5], KSparse(3), tied=tied)
@@ -101,6 +102,7 @@ def test_data_sets_and_strategies(two_replicas):
         np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_labels_reach_a_supervised_penalty():
     labels = np.arange(64) % 3
     stack = StackedAutoencoder((4, 3, 1), [8, 5], GroupL21(0.1))
@@ -127,6 +129,7 @@ def test_a_schedule_anneals_each_level():
     assert [int(layer.current_k) for layer in stack.encoder.layers if isinstance(layer, KSparse)] == [2, 2]
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_levels_are_added_to_a_trained_stack():
     stack = StackedAutoencoder((4, 3, 1), [8, 6], {"level_1": ActivityKL(0.2), "code": BatchKSparse(2)}, tied=True)
     stack.pretrain(X, verbose=0)
@@ -146,6 +149,7 @@ def test_levels_are_added_to_a_trained_stack():
     np.testing.assert_array_equal(as_numpy(tap(X)), as_numpy(stack.encoder(X)))
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from mechanisms import EAGERLY
 
 from keras_sae.layers import MaskingNoise
 from keras_sae.models import SparseAutoencoder, VariationalAutoencoder
@@ -136,6 +135,7 @@ def test_two_replicas_charge_what_one_device_does(two_replicas):
     np.testing.assert_allclose(logs[1], logs[0], rtol=1e-5)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -147,11 +147,10 @@ def test_two_replicas_charge_what_one_device_does(two_replicas):
 )
 def test_files_and_configs_bring_it_back(arguments, tmp_path):
     model = VariationalAutoencoder((4, 3, 1), 2, **arguments)
-    model.compile("adam", "mse", run_eagerly=EAGERLY)
+    model.compile("adam", "mse")
     model.fit(X, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    again.run_eagerly = EAGERLY
     assert json.dumps(again.get_config()) == json.dumps(model.get_config())
     np.testing.assert_allclose(as_numpy(again(X)), as_numpy(model(X)), rtol=1e-5, atol=1e-6)
     model.save_to_preset(tmp_path / "preset")
