@@ -86,8 +86,6 @@ class Recipe:
         ):
             object.__setattr__(self, key, check_integer(key, getattr(self, key), meaning, at_least))
         check_sections(self)
-        if self.model.get("center") is False:  # what recipes without it mean, and all from before it existed
-            object.__setattr__(self, "model", {key: value for key, value in self.model.items() if key != "center"})
 
     def suites(self):
         """The suites of the card: a dictionary from their names to their options."""
