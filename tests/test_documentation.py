@@ -6,10 +6,13 @@ import re
 import shlex
 import subprocess
 
+import keras
+import numpy as np
 import pytest
 
 from keras_sae.cli._parser import make_parser
 from keras_sae.distributed._workers import check_cluster
+from keras_sae.models import DenseAutoencoder
 from keras_sae.training import load_recipe
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/*.md", "notebooks/*.ipynb", "keras_sae/recipes/*.toml")
@@ -38,6 +41,43 @@ def test_the_recipe_in_the_guide_can_be_trained(root, tmp_path):
     (recipe,) = re.findall(r"```toml\n(.*?)```", (root / "docs" / "training.md").read_text(encoding="utf-8"), re.S)
     (tmp_path / "guide.toml").write_text(recipe)
     load_recipe(tmp_path / "guide.toml").check()
+
+
+def _example(root, heading, start):
+    """The code block of the guide, in the section of this heading, that begins with `start`."""
+    section = (root / "docs" / "training.md").read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", section, re.S) if block.startswith(start)]
+    return code
+
+
+def _data():
+    x = np.random.default_rng(0).uniform(size=(60, 12)).astype("float32")
+    return {"x": x, "labels": (x.sum(axis=1) > 6).astype(int)}
+
+
+def test_the_transformer_of_the_guide_is_searched_by_scikit_learn(root):
+    names = _data()
+    exec(_example(root, "scikit-learn and KerasTuner", "from sklearn"), names)
+    codes = names["search"].best_estimator_[0].transform(names["x"])
+    assert ((codes != 0).sum(axis=1) == names["search"].best_params_["sparsecodes__k"]).all()
+
+
+def test_a_wrapper_of_keras_says_why_it_cannot_train_an_autoencoder():
+    model = DenseAutoencoder(12, 8)
+    model.compile("adam", "mse")
+    data = _data()
+    with pytest.raises(ValueError, match="drop the label"):
+        keras.wrappers.SKLearnTransformer(lambda X, y: model).fit(data["x"], data["labels"])
+    with pytest.raises(ValueError, match="from_config"):
+        keras.wrappers.SKLearnTransformer(model).fit(data["x"], data["labels"])
+
+
+@pytest.mark.filterwarnings("default")  # KerasTuner's own
+def test_the_search_of_the_guide_runs_with_keras_tuner(root, tmp_path):
+    pytest.importorskip("keras_tuner", reason="the example needs KerasTuner: pip install keras-tuner")
+    names = {**_data(), "folder": tmp_path}
+    exec(_example(root, "scikit-learn and KerasTuner", "import keras_tuner"), names)
+    assert isinstance(names["best"], DenseAutoencoder)
 
 
 def test_the_pods_of_the_manifest_find_each_other(root, tmp_path):

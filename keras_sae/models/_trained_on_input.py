@@ -9,6 +9,7 @@ from keras_sae.layers import selections_of
 from keras_sae.models._code_metrics import distinct_names, split_metrics
 from keras_sae.models._fit_arguments import choose_modes, read_arguments, refuse_class_weight, refuse_vectors
 from keras_sae.models._inputs import as_float, check_target, one_of, split_labels
+from keras_sae.models._level import apply_constraints
 from keras_sae.models._objective import KERNEL_REGULARIZER, Objective
 from keras_sae.models._own_steps import OwnSteps
 from keras_sae.models._position_mask import masks_of
@@ -135,7 +136,10 @@ class TrainedOnInput(OwnSteps):
         refuse_vectors(arguments.get("callbacks"), self._untracked.code_metrics)
         choose_modes(arguments.get("callbacks"), {**dict.fromkeys(self._parts_of_loss(), "min"), **directions})
         self._read_arguments(arguments)
-        return super().fit(**arguments)
+        history = super().fit(**arguments)
+        if _keeps_averages(self.optimizer):  # Keras has replaced the weights by them, and they do not obey constraints
+            apply_constraints(self)
+        return history
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, *args, **kwargs):
@@ -263,6 +267,11 @@ class TrainedOnInput(OwnSteps):
         x, target, _ = self._read_targets(x, y, y_pred, training=False)
         sample_weight = self._read_weights(sample_weight, y_pred)
         return super().compute_metrics(x, target, y_pred, sample_weight=sample_weight)
+
+
+def _keeps_averages(optimizer):
+    """Whether an optimizer keeps moving averages of the weights."""
+    return getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False)
 
 
 def _layers_in(model):

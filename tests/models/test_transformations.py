@@ -135,7 +135,7 @@ def test_a_tied_layer_computes_with_the_kernel_that_the_encoder_computes_with(co
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("quantized", [False, True])
 def test_lora_trains_and_is_kept(tied, quantized, tmp_path):
-    model = DenseAutoencoder(12, 20, KSparse(3), tied=tied)
+    model = DenseAutoencoder(12, 20, tied=tied, activation="linear")
     encode = model.encoder.get_layer("encode")
     if quantized:
         model.encoder.quantize("int8", filters="encode")
@@ -188,3 +188,16 @@ def test_whole_models_in_hdf5_are_refused_before_anything_is_written(name, tmp_p
     with pytest.raises(ValueError, match=r"\.keras"):
         DenseAutoencoder(12, 8, ActivityKL()).save(tmp_path / name)
     assert not (tmp_path / name).exists()
+
+
+def test_moving_averages_of_weights_obey_the_constraint_at_the_end_of_fit(tmp_path):
+    model = DenseAutoencoder(12, 20, KSparse(3), unit_norm=True)
+    optimizer = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.9)
+    model.compile(optimizer, "mse", run_eagerly=EAGERLY)
+    model.fit(X, batch_size=8, epochs=2, verbose=0)
+    norms = np.linalg.norm(as_numpy(model.decoder.get_layer("decode").kernel), axis=1)
+    np.testing.assert_allclose(norms, 1, rtol=1e-5)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for one, other in zip(model.optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(as_numpy(one), as_numpy(other))
