@@ -124,7 +124,10 @@ def test_processes_that_save_at_once_and_are_killed_lose_nothing(clone):
             assert process.stdout.readline() == "ready\n"
         until = time.monotonic() + 1.5
         while time.monotonic() < until:
-            SparseAutoencoder.from_preset(clone)
+            try:
+                SparseAutoencoder.from_preset(clone)
+            except ValueError as error:  # the writers never pause, so a slow reader may give up; it never reads half a preset
+                assert "was replaced by another each time" in str(error)
             assert set(OTHERS) <= set(tree(clone))
     finally:
         for process in processes:
