@@ -127,7 +127,8 @@ def test_processes_that_save_at_once_and_are_killed_lose_nothing(clone):
             try:
                 SparseAutoencoder.from_preset(clone)
             except ValueError as error:  # the writers never pause, so a slow reader may give up; it never reads half a preset
-                assert "was replaced by another each time" in str(error)
+                if "was replaced by another each time" not in str(error):
+                    raise
             assert set(OTHERS) <= set(tree(clone))
     finally:
         for process in processes:
