@@ -189,7 +189,7 @@ def main():
     parser.add_argument(
         "--out", type=pathlib.Path, help="JSON file for all figures; those already in it are not measured again"
     )
-    parser.add_argument("--time-limit", type=float, default=float("inf"), help="start no probe after so many seconds")
+    parser.add_argument("--time-limit", type=float, default=float("inf"), help="seconds after which no new probe starts")
     options = parser.parse_args()
     began = time.perf_counter()
     data = load_data(options.data)

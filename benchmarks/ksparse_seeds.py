@@ -299,7 +299,7 @@ def main():
     parser.add_argument("--images", help="npz file with the training images as `x` (default: load them with keras_sae)")
     parser.add_argument("--count", type=int, help="train on the first COUNT images only")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for weights, state and errors.json")
-    parser.add_argument("--time-limit", type=float, default=float("inf"), help="stop and save after so many seconds")
+    parser.add_argument("--time-limit", type=float, default=float("inf"), help="seconds after which training stops and saves")
     parser.add_argument("--shrink", action="store_true", help="train fewer seeds if all would not finish in time")
     options = parser.parse_args()
     deadline = time.perf_counter() + options.time_limit

@@ -52,7 +52,7 @@ def _chunks(array, read, weights, count):
 
 
 def _first(batches, most, steps):
-    """The first batches, up to so many samples and steps."""
+    """The first batches, up to a number of samples and of steps."""
     seen = 0
     for batch in itertools.islice(batches, steps):
         yield batch

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-# `largest_of_many` samples one entry in so many. A stride that shares a divisor with the width of the code would see some
+# `largest_of_many` samples one entry in `_STRIDE`. A stride that shares a divisor with the width of the code would see some
 # units only; an odd one seldom does.
 _STRIDE = 17
 

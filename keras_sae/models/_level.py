@@ -33,7 +33,7 @@ class Level:
 
 
 def level_names(count):
-    """The names of the codes of so many levels, from the input to the code."""
+    """The names of the codes of `count` levels, from the input to the code."""
     return [*(f"level_{number}" for number in range(1, count)), "code"]
 
 
