@@ -122,6 +122,9 @@ def _is_shipped(metadata):
         return False
     keys = set(KEYS) - _SHOWN_ELSEWHERE - {"mechanism"}
     now = {"loss": "mse", **read_recipe(name)}
+    center = recorded["model"].get("center", False)
+    recorded = {**recorded, "model": {**recorded["model"], "center": center}}
+    now["model"] = {"center": center, **now["model"]}  # a file that does not say takes the default, which is recorded
     return {key: recorded.get(key) for key in keys} == {key: now.get(key) for key in keys}
 
 

@@ -51,6 +51,18 @@ def make(role, description):
     return choices[name](**arguments)
 
 
+def names_selection(description):
+    """Whether a description, a list of them or a dictionary by code names a selection."""
+    if isinstance(description, list):
+        return any(map(names_selection, description))
+    if not isinstance(description, dict):
+        return False
+    if "class" not in description:
+        return any(map(names_selection, description.values()))
+    found = getattr(layers, str(description["class"]), None)
+    return inspect.isclass(found) and issubclass(found, layers.Selection)
+
+
 def near(name, choices):
     """A hint with the choices that look like `name`, or else with all choices."""
     return nearest(name, choices).strip() or f"Expected one of: {', '.join(sorted(map(str, choices)))}."

@@ -11,7 +11,7 @@ from keras_sae.callbacks import DeadUnitMonitor, KSchedule, PenaltySchedule
 from keras_sae.evaluation import ACTIVE_ABOVE, SUITES, as_input, readout
 from keras_sae.metrics import L0, DeadUnits
 from keras_sae.models import StackedAutoencoder
-from keras_sae.training._objects import make, near
+from keras_sae.training._objects import make, names_selection, near
 from keras_sae.training._recipe_file import read_recipe
 from keras_sae.training._sections import SECTIONS, check_sections
 
@@ -30,8 +30,9 @@ class Recipe:
         source: The publication that the recipe follows.
         data: `name` of the data set, `train` and `test` splits, `licence`, and optionally a `validation` split to choose an
             epoch by.
-        model: `class` and arguments of a model of `keras_sae.models`, without `input_shape`, which the data gives. A recipe
-            means what it says: without `center = true` its model does not centre.
+        model: `class` and arguments of a model of `keras_sae.models`, without `input_shape`, which the data gives. A file that
+            does not set `center` gets the default of the models, and the record says which it was: on where a selection
+            makes the code. Data without `center`, from before the argument, means false.
         optimizer: `class` and arguments of a Keras optimizer, including gradient clipping and learning-rate schedules; and
             `exclude_from_weight_decay`, a list of names such as "bias".
         loss: Name of a Keras loss.
@@ -109,7 +110,7 @@ class Recipe:
             input_shape: Shape of one input.
         """
         keras.utils.set_random_seed(self.seed)
-        model = make("model", {"center": False, **self.model, "input_shape": tuple(input_shape), "name": self.name})
+        model = make("model", {**self.model, "input_shape": tuple(input_shape), "name": self.name})
         if self.pretrain and not isinstance(model, StackedAutoencoder):
             raise ValueError(f"`pretrain` trains the levels of a StackedAutoencoder. Received: a {type(model).__name__}.")
         for encoding in self.encodings():
@@ -213,6 +214,8 @@ def load_recipe(recipe, overrides=()):
     content = read_recipe(recipe)
     for override in overrides:
         _override(content, override)
+    if isinstance(content.get("model"), dict):
+        content["model"].setdefault("center", names_selection(content["model"].get("sparsity")))
     return from_data(content)
 
 
@@ -226,6 +229,8 @@ def from_data(content):
     if missing:
         raise ValueError(f"The recipe needs {', '.join(missing)}.")
     content = _plain(content)
+    if isinstance(content["model"], dict):
+        content["model"].setdefault("center", False)
     sections = {name: content.pop(name, None) for name in SUITES}
     return Recipe(**content, suite_options={name: each for name, each in sections.items() if each is not None})
 
