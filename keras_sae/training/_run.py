@@ -208,14 +208,19 @@ def _refuse_another(earlier, now, output):
     if earlier["precision"] != now["precision"]:
         changed.append("precision")
     if changed:
+        before_centering = changed == ["model"] and "center" not in recipes[0]["model"]
         raise ValueError(
             f"The run in {str(output)!r} has another recipe: {', '.join(changed)} differ. When you resume a run, only "
             "`epochs`, `data.test` and what the card shows may change. Choose another output for a new run."
+            + before_centering
+            * " If it began before recipes had `center`, give model.center=false to continue it."
         )
 
 
 def _of_training(recipe, key):
     """A part of a recipe, without those keys of `data` that only the card and the evaluation read."""
+    if key == "model":
+        return {"center": False, **recipe["model"]}  # what a record from before the argument means
     if key != "data":
         return recipe.get(key)
     return {name: value for name, value in recipe["data"].items() if name not in ("test", "licence")}

@@ -133,7 +133,11 @@ def test_a_run_that_was_saved_before_modules_became_private_resumes(tmp_path):
     run.mkdir()
     for file in (saved / "stopped").iterdir():
         (run / file.name).write_bytes(file.read_bytes())
-    train(from_data(read_run(run)["recipe"]), run, resume=True, verbose=0)
+    recipe = from_data(read_run(run)["recipe"])
+    centred = dataclasses.replace(recipe, model={**recipe.model, "center": True})
+    with pytest.raises(ValueError, match=r"model\.center=false"):
+        train(centred, run, resume=True, verbose=0)
+    train(recipe, run, resume=True, verbose=0)
     (progress, arrays), (finished, expected) = (_state.read(each / "checkpoint.npz") for each in (run, saved / "finished"))
     assert (progress["epoch"], progress["step"], progress["stopped_early"]) == (3, 0, True)
     assert progress["callbacks"]["EarlyStopping"] == finished["callbacks"]["EarlyStopping"]
