@@ -9,14 +9,15 @@ from keras_sae.datasets._load import load_arrays
 from keras_sae.datasets._sources import find_source
 
 
-def save_arrays(name, directory, data_dir=None):
+def save_arrays(name, directory, data_dir=None, **options):
     """Writes a data set as one file of arrays, which machines without TensorFlow can read.
 
     There, `load_arrays(name, split, data_dir=directory)` reads the file.
 
     Args:
-        name, data_dir: As in `load_arrays`.
-        directory: Folder to write `<name>.npz` to. The file holds `<split>_image` and `<split>_label` for every split.
+        name, data_dir, **options: As in `load_arrays`.
+        directory: Folder to write `<name>.npz` to; of a path, `<name>` is the last part. The file
+            holds `<split>_image` and `<split>_label` for every split.
 
     Returns:
         `pathlib.Path` of the file.
@@ -24,12 +25,12 @@ def save_arrays(name, directory, data_dir=None):
     Raises:
         FileExistsError: The file exists. It is not overwritten.
     """
-    path = Path(directory) / f"{name}.npz"
+    path = Path(directory) / f"{Path(name).stem if Path(name).exists() else name}.npz"
     if path.exists():
         raise FileExistsError(f"{str(path)!r} exists and is not overwritten. Delete it, or choose another directory.")
     arrays = {}
-    for split in find_source(name, data_dir)[0]:
-        images, labels = load_arrays(name, split, data_dir)
+    for split in find_source(name, data_dir, options)[0]:
+        images, labels = load_arrays(name, split, data_dir, **options)
         arrays[f"{split}_image"] = images
         if labels is not None:
             arrays[f"{split}_label"] = labels

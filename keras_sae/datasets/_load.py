@@ -1,3 +1,5 @@
+import tempfile
+
 import numpy as np
 
 from keras_sae._checks import check_integer
@@ -10,7 +12,7 @@ from keras_sae.datasets._sources import damage_named, find_source
 _MEMORY = 2 * 1024**3
 
 
-def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
+def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None, **options):
     """Loads an image data set as a `tf.data.Dataset` of `(image, label)`.
 
     The pipeline decodes, caches as uint8, shuffles, batches, scales and prefetches. Up to 2 GiB of pixels are cached and
@@ -24,12 +26,15 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
               and the same for other splits. `save_arrays` writes such files;
             - `"fashion_mnist_sample"`: 2,000 training and 1,000 test images that this package ships;
             - `"patches"` or `"color_patches"`: 20,000 training and 5,000 test patches of natural photographs, whitened, with
-              mean 0 rather than in [0, 1]. See `keras_sae.datasets.patches`.
+              mean 0 rather than in [0, 1]. See `keras_sae.datasets.patches`;
+            - the path of a folder of images, of a table (`.csv`, `.parquet`) or of a series (`.npy`, or a table with
+              `window`). See `load_folder`, `load_table` and `load_series`.
         split: A split in the syntax of TFDS: `"train"`, `"test"`, `"train[:10%]"`, `"train[:1000]+test"`.
         data_dir: Folder of the data. Defaults to the environment variable `TFDS_DATA_DIR`, then to the default of TFDS.
         batch_size: Integer, or None for single examples.
         shuffle: Whether to shuffle, in a new order each epoch. Defaults to True where `split` starts with `"train"`.
         seed: Integer that fixes the order of shuffling.
+        **options: How to read a folder, table or series: the arguments of `load_folder`, `load_table` and `load_series`.
 
     Returns:
         `tf.data.Dataset` of `(image, label)`: float32 of shape `(height, width, channels)` in [0, 1], and int64; with a
@@ -51,7 +56,7 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
         batch_size = check_integer("batch_size", batch_size, "counts the examples of a batch (None: no batches)")
     if shuffle is None:
         shuffle = str(split).startswith("train")
-    dataset, image, count = _read(name, split, data_dir)
+    dataset, image, count = _read(name, split, data_dir, options)
     if batch_size is not None:
         _check_same_size(name, image)
     window = _window(image, count)
@@ -70,13 +75,13 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None):
     return dataset.map(to_unit_range, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def load_arrays(name, split, data_dir=None):
+def load_arrays(name, split, data_dir=None, **options):
     """Loads a split of an image data set into memory.
 
     Without TensorFlow, it reads files of arrays only: the shipped sample, and files that `save_arrays` wrote elsewhere.
 
     Args:
-        name, split, data_dir: As in `load`.
+        name, split, data_dir, **options: As in `load`.
 
     Returns:
         `(images, labels)`: uint8 of shape `(n, height, width, channels)` as stored, and int64 of shape `(n,)`. Divide images
@@ -89,7 +94,7 @@ def load_arrays(name, split, data_dir=None):
     ((1000, 28, 28, 1), 'uint8', (1000,))
     """
     if has_tensorflow():
-        return _gathered(name, split, _read(name, split, data_dir), data_dir)
+        return _gathered(name, split, _read(name, split, data_dir, options), data_dir)
     images, labels = read_arrays(name, split, data_dir)
     if len(images) == 0:
         raise _empty(name, split)
@@ -97,19 +102,19 @@ def load_arrays(name, split, data_dir=None):
     return images, labels
 
 
-def load_training(name, split, data_dir=None):
+def load_training(name, split, data_dir=None, **options):
     """Loads a split to train on: as `load_arrays`, but more than 2 GiB of pixels stay on disk.
 
     Args:
-        name, split, data_dir: As in `load`.
+        name, split, data_dir, **options: As in `load`.
 
     Returns:
         `(images, labels)` for `batches`: arrays, or `keras_sae.datasets.OnDisk` where they stay on disk. That has the `shape`,
         `dtype` and length of an array, and `[:n]` reads the first `n` examples.
     """
     if not has_tensorflow():
-        return load_arrays(name, split, data_dir)
-    stored = dataset, image, count = _read(name, split, data_dir)
+        return load_arrays(name, split, data_dir, **options)
+    stored = dataset, image, count = _read(name, split, data_dir, options)
     window = _window(image, count)
     if window == count or count < 1:
         return _gathered(name, split, stored, data_dir)
@@ -119,10 +124,14 @@ def load_training(name, split, data_dir=None):
     return tuple(OnDisk(dataset, position, count, window) for position in (0, 1))
 
 
-def _read(name, split, data_dir):
+def _read(name, split, data_dir, options):
     """The stored examples of a split: a dataset of (image, label), the spec of an image, their number."""
-    _, stored = find_source(name, data_dir)
-    dataset = stored(split)
+    _, stored = find_source(name, data_dir, options)
+    return _as_pairs(name, stored(split))
+
+
+def _as_pairs(name, dataset):
+    """What `_read` returns, of a dataset of dictionaries."""
     image = dataset.element_spec["image"]
     scale_of(image.dtype, f"images of {name!r}")
     keys = ("image", "label") if "label" in dataset.element_spec else ("image",)
@@ -132,8 +141,10 @@ def _read(name, split, data_dir):
 
 def _gathered(name, split, stored, data_dir):
     """The arrays of a split, from what `_read` returned."""
-    dataset, image, _ = stored
+    dataset, image, count = stored
     _check_same_size(name, image)
+    if _window(image, count) < count:
+        return _on_disk_arrays(name, stored, data_dir)
     with damage_named(name, data_dir):
         batches = list(dataset.batch(4096).as_numpy_iterator())
     if not batches:
@@ -142,6 +153,32 @@ def _gathered(name, split, stored, data_dir):
         return np.concatenate(batches), None
     images, labels = zip(*batches, strict=True)
     return np.concatenate(images), np.concatenate(labels)
+
+
+def _on_disk_arrays(name, stored, data_dir):
+    """The arrays of a split that does not fit into memory: images in a memory-mapped file, which ends with the process."""
+    dataset, image, count = stored
+    shape = (count, *image.shape)
+    with tempfile.TemporaryFile() as file:  # the mapping stays when it is closed
+        images = np.memmap(file, image.dtype.as_numpy_dtype, "w+", shape=shape)
+    labels = []
+    filled = 0
+    with damage_named(name, data_dir):
+        for batch in dataset.batch(_batch_within_memory(image)).as_numpy_iterator():
+            part, *label = batch if isinstance(batch, tuple) else (batch,)
+            images[filled : filled + len(part)] = part
+            filled += len(part)
+            labels += label
+    return images, np.concatenate(labels) if labels else None
+
+
+def _batch_within_memory(image):
+    return max(1, min(4096, _window(image, 2**62) // 16))
+
+
+def gather(opened, split, name):
+    """The arrays of a split of an opened folder, table or series: `(images, labels)`."""
+    return _gathered(name, split, _as_pairs(name, opened.dataset(split)), None)
 
 
 def _window(image, count):

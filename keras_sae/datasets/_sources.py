@@ -9,6 +9,7 @@ from keras_sae._checks import nearest
 from keras_sae.datasets import _patches
 from keras_sae.datasets._arrays import file_of, read_file, refuse_suffix, splits_of
 from keras_sae.datasets._fashion_mnist_sample import SAMPLE
+from keras_sae.datasets._own_data import bare_path_of, check_no_options, open_path, path_of
 from keras_sae.datasets._splits import examples_of
 
 # Data sets that the package makes itself, and their modules. A module has `DATA_SETS`, the names; `COUNTS`, the number of
@@ -16,20 +17,29 @@ from keras_sae.datasets._splits import examples_of
 _MADE_HERE = {name: module for module in (_patches,) for name in module.DATA_SETS}
 
 
-def find_source(name, data_dir=None):
+def find_source(name, data_dir=None, options=None):
     """The names of the splits of a data set, and a function that gives the stored examples of a split as a `tf.data.Dataset`.
+
+    Args:
+        options: Dictionary of how to read a folder or table, see `keras_sae.datasets.load`.
 
     Raises:
         ValueError, FileNotFoundError: As in `find_builder`.
     """
     import tensorflow as tf
 
+    path = path_of(name, data_dir)
+    if path is not None:
+        opened = open_path(path, **(options or {}))
+        return list(opened.counts), opened.dataset
     if name in _MADE_HERE:
+        check_no_options(name, options)
         module = _MADE_HERE[name]
         return list(module.COUNTS), lambda split: tf.data.Dataset.from_tensor_slices(module.read(name, split))
     refuse_suffix(name, data_dir)
     path = file_of(name, data_dir)
     if path.is_file():
+        check_no_options(name, options)
 
         def from_file(split):
             images, labels = read_file(path, split)
@@ -38,7 +48,15 @@ def find_source(name, data_dir=None):
             )
 
         return splits_of(path), from_file
-    builder = find_builder(name, data_dir)
+    try:
+        builder = find_builder(name, data_dir)
+    except UnknownName:
+        folder = bare_path_of(name, data_dir)
+        if folder is None:
+            raise
+        opened = open_path(folder, **(options or {}))
+        return list(opened.counts), opened.dataset
+    check_no_options(name, options)
     counts = {part: info.num_examples for part, info in builder.info.splits.items()}
 
     def from_builder(split):
@@ -86,18 +104,16 @@ def find_builder(name, data_dir=None):
 def _unknown(name, data_dir, known):
     """The error for a name that is neither a file of arrays nor a data set of TFDS."""
     path = file_of(name, data_dir)
-    folder = path.with_suffix("")
-    if folder.is_dir():
-        return ValueError(
-            f"{str(folder)!r} is a folder, and data sets of your own are files of arrays. Write its pictures to "
-            f"{str(path)!r} by numpy.savez(path, train_image=images, test_image=...), with "
-            "images of shape (n, height, width, channels)."
-        )
     known = [*known, *(file.stem for file in path.parent.glob("*.npz"))]
-    return ValueError(
-        f"There is no file {str(path)!r}, and TensorFlow Datasets has no data set named {name!r}. {nearest(name, known, 0.75)}"
+    return UnknownName(
+        f"There is no file {str(path)!r}, no folder {str(name)!r}, and TensorFlow Datasets has no data set named {name!r}. "
+        f"{nearest(name, known, 0.75)}"
         "https://www.tensorflow.org/datasets/catalog lists all names."
     )
+
+
+class UnknownName(ValueError):
+    """TFDS has no data set of a name."""
 
 
 @contextlib.contextmanager
@@ -108,7 +124,12 @@ def damage_named(name, data_dir=None):
     try:
         yield
     except tf.errors.OpError as error:
-        builder = find_builder(name, data_dir)
+        try:
+            builder = None if path_of(name, data_dir) else find_builder(name, data_dir)
+        except UnknownName:
+            builder = None
+        if builder is None:  # files of a folder, all of which could be read a moment ago
+            raise OSError(f"A file of {name!r} changed while it was read: {_first_line(error)} Start again.") from error
         folder = Path(builder.data_dir)
         damaged = [str(file) for file in sorted(folder.glob("*.tfrecord*")) if not _is_readable(file)]
         raise OSError(

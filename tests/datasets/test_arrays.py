@@ -108,7 +108,7 @@ def test_names_of_no_file_say_where_it_is_looked_for(tmp_path):
     is_refused(tmp_path, "sunflowers.npz", "train", "without its suffix: 'sunflowers'")
     is_refused(tmp_path, "sunflower", "train", "Did you mean 'sunflowers'?", str(tmp_path / "sunflower.npz"))
     (tmp_path / "pictures").mkdir()
-    is_refused(tmp_path, "pictures", "train", "is a folder", "numpy.savez")
+    is_refused(tmp_path, "pictures", "train", "has no images", str(tmp_path / "pictures"))
     with pytest.raises(ValueError, match=r"no file .*no data set named 'mine'") as caught:
         datasets.load_arrays("mine", "train", tmp_path)
     assert "Did you mean" not in str(caught.value)
