@@ -12,6 +12,7 @@ from keras_sae.version import __version__
 
 __all__ = [
     "__version__",
+    "anomaly",
     "callbacks",
     "datasets",
     "evaluation",
@@ -51,6 +52,7 @@ def _is_command_line():
 if not _is_command_line():
     load_keras()
     from keras_sae import (
+        anomaly,
         callbacks,
         datasets,
         evaluation,

@@ -18,6 +18,7 @@ ROWS = [
     {"distributed"},
     {"layers", "regularizers", "metrics", "presets", "datasets"},
     {"callbacks", "models"},
+    {"anomaly"},
     {"evaluation", "visualization", "serving"},
     {"training"},
     {"recipes"},
@@ -31,6 +32,9 @@ PRIVATE_PACKAGES = {"cli", "distributed", "recipes"}
 PUBLIC_MODULES = {"version.py", "serving/verification_script.py", "serving/templates/client.py"}  # two run by themselves
 # The public names of the first release that had private modules. More may come; these stay.
 PUBLIC = {
+    "anomaly": """
+        AnomalyDetector
+    """,
     "callbacks": """
         DeadUnitMonitor KSchedule PenaltySchedule
     """,

@@ -16,6 +16,7 @@ OBJECTS = (keras_sae.layers, keras_sae.regularizers, keras_sae.models, keras_sae
 BASES = {"ActivityPenalty", "CodeMetric"}  # nobody makes one
 # Functions whose examples are short enough for a docstring.
 FUNCTIONS = {
+    "anomaly": {"AnomalyDetector"},
     "datasets": {"load", "load_arrays", "patches", "whiten", "zca"},
     "evaluation": {"auroc", "bootstrap_interval", "coherence", "gabor", "gabor_fit", "psnr", "readout", "support_overlap"},
     "presets": {"names"},

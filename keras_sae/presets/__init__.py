@@ -6,4 +6,5 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 # For other packages, not part of the public interface.
-__all__ = [name for name in __all__ if name not in {"check_finite", "is_unchanged", "rewrite"}]
+_FOR_PACKAGES = {"add_files", "check_finite", "holds", "is_unchanged", "read_files", "rewrite"}
+__all__ = [name for name in __all__ if name not in _FOR_PACKAGES]

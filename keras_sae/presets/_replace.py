@@ -69,8 +69,25 @@ def seal(directory):
     return read_metadata(directory)["metadata_sha256"]
 
 
-def _write_again(directory, metadata, names, card):
+def add_files(directory, metadata, files):
+    """Adds files to a preset, or replaces earlier ones of the same names. Its other files stay unchanged.
+
+    Args:
+        metadata: Dictionary of what is added to its metadata.
+        files: Dictionary from names to content as bytes.
+    """
+    directory = Path(directory).resolve()
+    recorded = read_metadata(directory)
+    names = set(recorded["files"]) - {CARD, *files}
+    card = directory / CARD
+    text = card.read_text(encoding="utf-8") if card.is_file() else None
+    _write_again(directory, {**recorded, **metadata}, names, text, files)
+
+
+def _write_again(directory, metadata, names, card, files=None):
     with replacing(directory) as draft:
+        for name, content in (files or {}).items():
+            (draft / name).write_bytes(content)
         for name in names:
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(directory / name, draft / name)

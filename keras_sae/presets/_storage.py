@@ -126,6 +126,26 @@ def load_reference(preset):
         raise ValueError(f"{str(directory / REFERENCE)!r} is not a .npz file of arrays: {error}") from error
 
 
+def read_files(preset, names):
+    """The verified content of files of a preset: a dictionary from names to bytes, or None where one is not part of it."""
+    directory = find(preset)
+    if not set(names) <= read_metadata(directory)["files"].keys():
+        return None
+    return {name: (directory / name).read_bytes() for name in names}
+
+
+def holds(directory, model):
+    """Whether a directory is a preset of this model, with the same config and weights."""
+    try:
+        saved = load(Path(directory).expanduser())
+    except (ValueError, OSError):
+        return False
+    if type(saved) is not type(model) or saved.get_config() != model.get_config() or len(saved.weights) != len(model.weights):
+        return False
+    pairs = zip(saved.weights, model.weights, strict=True)
+    return all(np.array_equal(*map(keras.ops.convert_to_numpy, pair)) for pair in pairs)
+
+
 def _description(model):
     """The metadata that every preset has."""
     backend = keras.backend.backend()

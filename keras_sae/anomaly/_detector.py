@@ -1,0 +1,286 @@
+import keras
+import numpy as np
+
+from keras_sae import presets
+from keras_sae._checks import check_integer, check_number
+from keras_sae.anomaly._calibration import check_supports
+from keras_sae.anomaly._estimator import Estimator
+from keras_sae.anomaly._learning import calibrated, learn
+from keras_sae.anomaly._network import (
+    check_model,
+    check_score,
+    has_code,
+    network,
+    only,
+    possible_scores,
+    predict,
+    reconstructs,
+    window_of,
+)
+from keras_sae.anomaly._samples import Samples
+from keras_sae.anomaly._scores import SCORES
+from keras_sae.anomaly._storage import files_of, read_files, summary_of
+from keras_sae.models import SparseAutoencoder
+
+_RATE = "is the share of normal samples that the threshold may call anomalous"
+
+
+class AnomalyDetector(Estimator):
+    """Tells anomalies from normal samples by an autoencoder that was trained on normal ones, with a threshold that holds.
+
+    A sample is anomalous if its score is above the threshold. `calibrate` sets the threshold from normal samples that the model
+    was not trained on:
+
+        threshold = the score of rank n + 1 - floor(rate * (n + 1))        expected false-positive rate <= rate
+
+    | score | of a sample | for |
+    |---|---|---|
+    | `"reconstruction"` | mean squared error of the reconstruction | any data |
+    | `"relative"` | that error, divided by the root mean square of the input | strokes and objects on a dark ground |
+    | `"patch"` | largest squared error, averaged over a patch | small defects in images and series |
+    | `"code"` | squared Mahalanobis distance of the code from codes of normal data | unusual combinations of usual parts |
+    | `"combined"` | sum of `"reconstruction"` and `"code"`, each divided by its mean on normal data | any data |
+    | `"auto"` | the one that best tells normal samples from mixtures of them | if you have no anomalies to compare by |
+
+    Scores of images and series of maps average over positions. `"code"` and `"combined"` learn statistics of normal codes in
+    `calibrate`, from about half of the samples, which then do not count for the threshold; or from those passed as `training`.
+    `"auto"` makes false anomalies of a part of that half: samples with a block of another sample pasted in, averages of two,
+    and mixed rows of tables. It takes the score whose area under the ROC curve on them is highest, on normal data alone.
+
+    The detector follows scikit-learn's outlier detectors: `fit`, `predict` (1 is normal, -1 anomalous), `decision_function`
+    (negative for anomalies), as the last step of a `Pipeline` too. As with `LocalOutlierFactor(novelty=True)`, it learns from
+    normal data and judges new data. One thing differs: `score_samples` is high for anomalies, as are the scores that an
+    exported model serves; scikit-learn's is low.
+
+    Args:
+        model: A `SparseAutoencoder`, trained on normal data. Or any functional `keras.Model` from inputs to reconstructions,
+            without the scores that read a code.
+        score: `"reconstruction"`, `"relative"`, `"patch"`, `"code"`, `"combined"` or `"auto"`.
+        patch: Integer, the side of the patch in pixels or steps over which maps and the score `"patch"` average errors. By
+            default about an eighth of the shortest side of the input. Tables have no patches.
+        false_positive_rate: Float in (0, 1), the rate that `fit` calibrates for.
+        epochs: Integer. With 0, `fit` only calibrates. Otherwise it first trains the model for so many epochs on four fifths of
+            its samples, and calibrates on the others.
+        batch_size: Integer, samples that are scored at a time. Memory does not depend on the number of samples.
+
+    Attributes:
+        threshold: The score above which a sample is anomalous. You may set it by hand.
+        calibration: A `Calibration`, plain data about the threshold: number of samples, rate, and the interval in which the
+            rate on new normal data lies with probability 0.95. None before calibration, or with a threshold set by hand.
+        score_name: The score in use: `score`, or the one that `"auto"` chose.
+
+    Inputs are floats as the model reads them, or uint8 pixels, which are divided by 255: arrays, data frames, or data sets of
+    batches.
+
+    Example:
+
+    >>> x = np.random.default_rng(0).normal(size=(600, 1)) * np.ones(4)        # four columns that are equal
+    >>> model = DenseAutoencoder(4, code_units=2, activation="linear", tied=True)
+    >>> model.compile(keras.optimizers.Adam(0.02), "mse")
+    >>> history = model.fit(x[:300], epochs=20, verbose=0)
+    >>> detector = AnomalyDetector(model).calibrate(x[300:], false_positive_rate=0.05)
+    >>> detector.calibration.samples
+    300
+    >>> detector.predict(np.array([[1.0, 1, 1, 1], [9, -9, 9, -9]])).tolist()
+    [1, -1]
+
+    References:
+        Sakurada and Yairi, "Anomaly Detection Using Autoencoders with Nonlinear Dimensionality Reduction", MLSDA 2014. The
+        threshold: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005.
+    """
+
+    def __init__(self, model, score="reconstruction", patch=None, false_positive_rate=0.01, epochs=0, batch_size=256):
+        check_model(model)
+        self.model, self.score, self.patch = model, score, patch
+        self.false_positive_rate, self.epochs, self.batch_size = false_positive_rate, epochs, batch_size
+        check_integer("batch_size", batch_size, "is the number of samples that are scored at a time")
+        check_integer("epochs", epochs, "is for how long `fit` trains the model", at_least=0)
+        check_number("false_positive_rate", false_positive_rate, _RATE, above=0, below=1)
+        if patch is not None:
+            check_integer("patch", patch, "is the side of the patch over which errors are averaged")
+        self._window = window_of(tuple(model.inputs[0].shape[1:]), patch)
+        check_score(score, model)
+        self._threshold = self.calibration = None
+        self._set_score(None if score == "auto" or SCORES[score].learns else SCORES[score](self._window))
+
+    def _set_score(self, score):
+        self._score, self._parts = score, {}
+
+    @property
+    def score_name(self):
+        return self.score if self._score is None else self._score.name
+
+    @property
+    def is_calibrated(self):
+        """Whether there is a threshold."""
+        return self._threshold is not None
+
+    @property
+    def threshold(self):
+        if self._threshold is None:
+            raise ValueError(
+                "The detector has no threshold yet. Call `calibrate(normal)` with normal samples that the model did not see."
+            )
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value):
+        self._part("scores")  # a score that has learned nothing has no scale
+        self._threshold = check_number("threshold", value, "is the score above which a sample is anomalous")
+        self.calibration = None
+
+    def calibrate(self, normal, false_positive_rate=0.01, training=None):
+        """Sets the threshold from normal samples.
+
+        Args:
+            normal: Normal samples that the model was not trained on: an array, a data frame, or a data set of batches.
+            false_positive_rate: Float in (0, 1), the share of normal samples that may be called anomalous. `n` samples support
+                rates from `1 / (n + 1)` on.
+            training: Other normal samples, such as those that the model was trained on. Scores that learn statistics learn
+                them from these, and all of `normal` sets the threshold.
+
+        Returns:
+            The detector. `calibration` says what the threshold can promise.
+
+        Raises:
+            ValueError: There are too few samples for the rate: the message says how many are needed. Or samples are missing,
+                all equal, not finite, or of another shape.
+        """
+        rate = check_number("false_positive_rate", false_positive_rate, _RATE, above=0, below=1)
+        samples = self._samples(normal, "normal")
+        learns = self.score == "auto" or SCORES[self.score].learns
+        other = self._samples(training, "training") if learns and training is not None else None
+        halved = learns and other is None
+        if samples.count is not None:
+            check_supports(rate, samples.count // 2 if halved else samples.count, halved)
+        names = possible_scores(self.model) if self.score == "auto" else [self.score]
+        score, learned = SCORES[names[0]](self._window), 0
+        if learns:
+            candidates = [SCORES[name](self._window) for name in names]
+            score, learned = learn(candidates, self.model, self._window, other or samples, halved)
+        threshold, calibration = calibrated(score, self.model, self._window, samples, rate, halved, learned)
+        self._set_score(score)  # now that nothing can fail
+        self._threshold, self.calibration = threshold, calibration
+        return self
+
+    def fit(self, x, y=None):
+        """Calibrates for `false_positive_rate`; with `epochs`, trains the model first.
+
+        Args:
+            x: Normal samples. With `epochs`, an array: four fifths train the model and teach the score its statistics, the
+                others set the threshold.
+            y: Ignored.
+
+        Returns:
+            The detector.
+        """
+        if not self.epochs:
+            return self.calibrate(x, self.false_positive_rate)
+        samples = self._samples(x, "x")
+        if samples.count is None:
+            raise TypeError(
+                "With `epochs`, `fit` splits its samples and needs an array. Received: a data set. Train the model with "
+                "`model.fit`, and call `calibrate` with other normal samples."
+            )
+        order = np.random.default_rng(0).permutation(samples.count)
+        held_out = max(samples.count // 5, 1)
+        check_supports(self.false_positive_rate, held_out)
+        whole = np.concatenate(list(samples.batches()))
+        if not self.model.compiled:
+            self.model.compile("adam", "mse")
+        train = whole[order[held_out:]]
+        self.model.fit(train, *(() if has_code(self.model) else (train,)), epochs=self.epochs, verbose=0)
+        return self.calibrate(whole[order[:held_out]], self.false_positive_rate, training=train)
+
+    def score_samples(self, x):
+        """The scores of samples, float32 of shape `(n,)`. High is anomalous.
+
+        Args:
+            x: An array, a data frame, or a data set of batches, as in `calibrate`.
+        """
+        return self._over_batches("scores", x)
+
+    def is_anomalous(self, x):
+        """Whether the score of each sample is above the threshold, a boolean array of shape `(n,)`."""
+        threshold = np.float32(self.threshold)
+        return ~(self.score_samples(x) <= threshold)  # a score of NaN is an anomaly
+
+    def anomaly_map(self, x):
+        """Where each sample is anomalous, float32.
+
+        The squared reconstruction error at each position, averaged over channels and, for images and series, over the patch.
+
+        Returns:
+            For images a heat map, `(n, height, width)`; for series a number for each step, `(n, steps)`; for tables one for
+            each column, `(n, columns)`. Large is anomalous, whatever the score.
+        """
+        if not reconstructs(self.model):
+            raise ValueError(
+                f"A map shows where a reconstruction differs from its input. The model {self.model.name!r} has none: it gives "
+                f"reconstructions of shape {self.model.output_shape} for inputs of shape {self.model.input_shape}."
+            )
+        return self._over_batches("maps", x)
+
+    def save_to_preset(self, directory, metadata=None, examples=None, card=None):
+        """Saves model and detector as a preset, which `from_preset` and `keras_sae.serving.export` read.
+
+        Adds `detector.json` and `detector.npz` to what `SparseAutoencoder.save_to_preset` writes. Where `directory` is a preset
+        of the same model, with the same weights, and no other argument is given, only the detector is added. Everything else
+        stays.
+
+        Args:
+            directory, metadata, examples, card: As in `SparseAutoencoder.save_to_preset`.
+
+        Raises:
+            FileExistsError: `directory` exists and is not a preset, or a new file would replace one of yours.
+            ValueError: The detector is not calibrated, or a weight or an example is not finite.
+        """
+        if not isinstance(self.model, SparseAutoencoder):
+            raise TypeError(
+                "A preset holds a SparseAutoencoder. "
+                f"Received: a detector of a {type(self.model).__name__}. Make a SparseAutoencoder(encoder, decoder) of it."
+            )
+        arguments = {"patch": self.patch, "batch_size": self.batch_size, "false_positive_rate": self.false_positive_rate}
+        files = files_of(self._score, self.threshold, self.calibration, arguments)
+        summary = {"detector": summary_of(self._score, self.threshold, self.calibration)}
+        if metadata is examples is card is None and presets.holds(directory, self.model):
+            presets.add_files(directory, summary, files)
+        else:
+            metadata = {**(metadata or {}), **summary}
+            presets.save(self.model, directory, metadata=metadata, examples=examples, card=card, files=files)
+
+    @classmethod
+    def from_preset(cls, preset):
+        """Loads a detector and its model.
+
+        Args:
+            preset: As in `SparseAutoencoder.from_preset`. It must hold a detector.
+        """
+        description, arrays = read_files(preset)
+        score = SCORES[description["score"]]
+        detector = cls(SparseAutoencoder.from_preset(preset), score=score.name, **description["arguments"])
+        detector._set_score(score(detector._window, arrays))
+        detector._threshold, detector.calibration = description["threshold"], description["calibration"]
+        return detector
+
+    def _samples(self, x, name):
+        tensor = self.model.inputs[0]
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        return Samples(x, tensor.shape[1:], dtype, self.batch_size, name)
+
+    def _over_batches(self, output, x):
+        """An output of the network for all samples."""
+        part = self._part(output)
+        made = [predict(part, batch)[output] for batch in self._samples(x, "x").batches()]
+        return np.concatenate(made) if made else np.zeros(0, "float32")
+
+    def _part(self, output):
+        """The part of the network that gives this output, made where it is first needed."""
+        if self._score is None and output == "scores":
+            raise ValueError(f"The score {self.score!r} learns statistics of normal data first: call `calibrate(normal)`.")
+        if output not in self._parts:
+            self._parts[output] = only(network(self.model, self._score, self._window), output)
+        return self._parts[output]
+
+    def __getstate__(self):
+        return {**self.__dict__, "_parts": {}}
