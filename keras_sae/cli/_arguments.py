@@ -9,7 +9,10 @@ def add_preset(parser, **options):
 
 def add_recipe(parser, **options):
     parser.add_argument(
-        "recipe", metavar="RECIPE", help="a name from `keras-sae recipes`, or the path of a TOML file", **options
+        "recipe",
+        metavar="RECIPE",
+        help="a name from `keras-sae recipes`, or the path of a TOML file, of a folder of images, a table or a series",
+        **options,
     )
     parser.add_argument(
         "--set",

@@ -6,7 +6,8 @@ from keras_sae.cli._package import load_package
 SUMMARY = "list the recipes of the package, or check and show one"
 DETAILS = (
     "With a RECIPE, checks it, builds its model, and prints it as JSON, with the changes that --set makes. With --toml, prints "
-    "a TOML file to start from: `keras-sae recipes mnist_dense_kl --toml > mine.toml`."
+    "a TOML file to start from: `keras-sae recipes mnist_dense_kl --toml > mine.toml`. Of a folder of images, a table or a "
+    "series, shows the recipe that `keras-sae train` would use."
 )
 
 
@@ -16,7 +17,7 @@ def add_arguments(parser):
 
 
 def run(options):
-    from keras_sae.training import check_overrides, read_recipe, recipe_names, toml
+    from keras_sae.training import check_overrides, is_complete, read_recipe, recipe_names, toml
 
     if options.recipe is None and options.toml:
         raise ValueError("--toml prints one recipe. Give its name.")
@@ -29,7 +30,7 @@ def run(options):
         return
     content = read_recipe(options.recipe)  # a wrong name is found before Keras is loaded
     check_overrides(options.overrides)
-    if options.toml and not options.overrides:
+    if options.toml and not options.overrides and is_complete(content):
         print(toml({key: value for key, value in content.items() if key != "name"}), end="")
         return
     load_package()

@@ -4,11 +4,9 @@ import os
 from pathlib import Path
 
 from keras_sae._checks import nearest
+from keras_sae._data_files import ARRAYS, TABLES
 from keras_sae.datasets import _folder, _series, _table
 from keras_sae.datasets._fashion_mnist_sample import SAMPLE
-
-TABLES = (".csv", ".parquet")
-ARRAYS = (".npy",)
 
 # For each kind of data, the keys of a recipe's [data] that say how to read it.
 _OPTIONS = {
@@ -73,6 +71,15 @@ def open_path(path, **options):
                 f"What applies: {', '.join(_OPTIONS[kind])}."
             )
     return make(path, **options)
+
+
+def described(name, data_dir=None, **options):
+    """What is known of a user's own data, for the metadata of a preset: names of columns and classes. Empty for other data."""
+    path = path_of(name, data_dir)
+    if path is None:
+        return {}
+    opened = open_path(path, **options)
+    return {key: list(value) for key in ("columns", "class_names") if (value := getattr(opened, key, None))}
 
 
 def check_no_options(name, options):

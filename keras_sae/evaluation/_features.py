@@ -3,6 +3,7 @@ import math
 import numpy as np
 
 from keras_sae._markdown import table
+from keras_sae._nouns import noun_of
 from keras_sae.evaluation._code_statistics import code_statistics
 from keras_sae.evaluation._encode import encode
 from keras_sae.evaluation._gabor import gabor_fit
@@ -32,7 +33,7 @@ def features(model, x, labels=None, *, gabor=False, overlap=False, report=None):
         dictionary of `within` and `between` classes.
     """
     report = report or (lambda sentence: None)
-    report(f"Statistics of codes and reconstructions of {len(x):,} test images ...")
+    report(f"Statistics of codes and reconstructions of {len(x):,} test samples ...")
     drawn = decoder_features(model)
     result = {**code_statistics(model, x), "coherence": coherence(drawn)}
     if gabor:
@@ -76,12 +77,14 @@ def coherence(features):
 
 def _section(figures, options, metadata):
     positions = math.prod(metadata["code_shape"][:-1])
+    noun = noun_of(metadata["input_shape"], metadata["data"])
+    entry = "pixel" if noun == "image" else "value"
     active = "not zero" if figures["active_above"] == 0 else f"above {figures['active_above']:g}"
     rows = [
-        ("Reconstruction error (mean squared error per pixel)", f"{figures['reconstruction_error']:.5f}"),
+        (f"Reconstruction error (mean squared error per {entry})", f"{figures['reconstruction_error']:.5f}"),
         (f"L0: active entries of a code ({active})", f"{figures['l0'] * positions:.1f} of {figures['units'] * positions}"),
         ("Mean rate", f"{figures['mean_rate']:.4f}"),
-        ("Dead units: active for no test image", f"{figures['dead_units']} of {figures['units']}"),
+        (f"Dead units: active for no test {noun}", f"{figures['dead_units']} of {figures['units']}"),
         ("Coherence: largest \\|cos\\| between two features", f"{figures['coherence']:.3f}"),
     ]
     if "gabor" in figures:
@@ -91,7 +94,7 @@ def _section(figures, options, metadata):
     if "overlap" in figures:
         overlap = figures["overlap"]
         both = f"{overlap['within']:.3f} within a class, {overlap['between']:.3f} between classes"
-        rows.append(("Overlap of the active units of two images (Jaccard index)", both))
+        rows.append((f"Overlap of the active units of two {noun}s (Jaccard index)", both))
     return ["### Code and features", "", *table(("", ""), rows), ""]
 
 

@@ -6,4 +6,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 # For the command line, not part of the public interface.
-__all__ = [name for name in __all__ if name not in {"COLUMNS", "check_overrides", "columns", "read_recipe", "table", "toml"}]
+__all__ = [
+    name
+    for name in __all__
+    if name not in {"COLUMNS", "check_overrides", "columns", "is_complete", "read_recipe", "table", "toml"}
+]

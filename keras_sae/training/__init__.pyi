@@ -2,7 +2,7 @@ from ._card import COLUMNS, columns, table
 from ._evaluate_preset import evaluate_preset
 from ._publish import publish, suites_of, update_preset
 from ._recipe import Recipe, load_recipe
-from ._recipe_file import check_overrides, read_recipe, recipe_names
+from ._recipe_file import check_overrides, is_complete, read_recipe, recipe_names
 from ._run import read_run
 from ._signals import Stopped
 from ._toml import toml

@@ -1,6 +1,7 @@
 import math
 
 from keras_sae._markdown import table as markdown_table
+from keras_sae._nouns import noun_of
 from keras_sae.evaluation import SUITES
 from keras_sae.training._recipe_file import KEYS, read_recipe, recipe_names
 from keras_sae.training._toml import toml
@@ -18,6 +19,7 @@ def render(metadata):
             and what `presets.save` adds.
     """
     name, recipe = metadata["name"], metadata["recipe"]
+    noun = noun_of(metadata["input_shape"], metadata["data"])
     preset = name if _is_shipped(metadata) else f"path/to/{name}"
     shapes = f"{_shape(metadata['input_shape'])}{_range(metadata['data'])} to {_shape(metadata['code_shape'])}"
     lines = [f"# {name}", "", f"{metadata['title']}.", ""]
@@ -29,7 +31,7 @@ def render(metadata):
         "from keras_sae.models import SparseAutoencoder",
         "",
         f'encoder = SparseAutoencoder.from_preset("{preset}").encoder',
-        f"codes = encoder.predict(images)  # {shapes}",
+        f"codes = encoder.predict({noun}s)  # {shapes}",
         "```",
         "",
         *_figures(metadata),
@@ -42,12 +44,13 @@ def render(metadata):
 def _figures(metadata):
     """The sections of the suites, and the table of published figures."""
     name, recipe, metrics, data = (metadata[key] for key in ("name", "recipe", "metrics", "data"))
+    noun = noun_of(metadata["input_shape"], data)
     where = "" if _is_shipped(metadata) else ", run in the directory of this preset,"
     lines = [
         "## Measured",
         "",
-        f"On the {data['test_examples']:,} test images (`{data['name']}`, split `{data['test']}`). Brackets hold 95 % "
-        "percentile bootstrap confidence intervals over test images. "
+        f"On the {data['test_examples']:,} test {noun}s (`{data['name']}`, split `{data['test']}`). Brackets hold 95 % "
+        f"percentile bootstrap confidence intervals over test {noun}s. "
         f"This command{where} reproduces every number:",
         "",
         "```",
@@ -85,11 +88,12 @@ def _published(figure, metrics):
 def _origin(metadata):
     name, recipe, data = (metadata[key] for key in ("name", "recipe", "data"))
     shipped = _is_shipped(metadata)
+    noun = noun_of(metadata["input_shape"], data)
     hidden = _SHOWN_ELSEWHERE if shipped else {"name"}
     lines = [
         "## How it was made",
         "",
-        f"- Data: {data['train_examples']:,} images, split `{data['train']}` of `{data['name']}` (`keras_sae.datasets`). "
+        f"- Data: {data['train_examples']:,} {noun}s, split `{data['train']}` of `{data['name']}` (`keras_sae.datasets`). "
         f"Licence: {data['licence']}.",
         f"- Model: {metadata['class_name']}, {metadata['parameters']:,} parameters.",
     ]

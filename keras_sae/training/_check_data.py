@@ -21,7 +21,7 @@ def check_data(recipe, model, train, data_dir=None, validation=None):
         ValueError: The recipe does not fit its data.
         ImportError: A suite needs a package that is not installed.
     """
-    test = load_arrays(recipe.data["name"], recipe.data["test"], data_dir)
+    test = load_arrays(recipe.data["name"], recipe.data["test"], data_dir, **recipe.reading)
     splits = {"train": train, "test": test, **({"validation": (*validation, None)} if validation else {})}
     shape = tuple(train[0].shape[1:])
     for key, (images, _) in splits.items():

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_sae import evaluation, presets
-from keras_sae.datasets import load_arrays, load_training
+from keras_sae._data_files import is_data
+from keras_sae.datasets import described, load_arrays, load_training
 from keras_sae.models import SparseAutoencoder
 from keras_sae.training import _state
 from keras_sae.training._card import PICTURE, render
@@ -44,7 +45,7 @@ def publish(output, data_dir=None, report=None, cache=None):
         check_data_of_run(run["data_sha256"]["train"], found, "data.train", output)
     metrics = measure(model, recipe, data, report=report, cache=cache)
     of_training = {"hardware": _hardware(), "seconds": round(run["seconds"])}
-    return _save(model, output / PRESET, recipe, data, metrics, of_training)
+    return _save(model, output / PRESET, recipe, data, metrics, of_training, data_dir)
 
 
 def update_preset(preset, data_dir=None, suites=None, report=None, cache=None):
@@ -76,7 +77,8 @@ def update_preset(preset, data_dir=None, suites=None, report=None, cache=None):
     data = read_data(recipe, data_dir, cache)
     model = SparseAutoencoder.from_preset(preset)
     metrics = _in_order({**metadata["metrics"], **measure(model, recipe, data, suites, report, cache)}, recipe)
-    return _save(model, directory, recipe, data, metrics, {key: metadata[key] for key in _OF_TRAINING if key in metadata})
+    of_training = {key: metadata[key] for key in _OF_TRAINING if key in metadata}
+    return _save(model, directory, recipe, data, metrics, of_training, data_dir)
 
 
 def _in_order(metrics, recipe):
@@ -86,7 +88,8 @@ def _in_order(metrics, recipe):
 
 def _description(recipe, parts):
     """The metadata that comes from the recipe, with the other `parts` of the preset's name."""
-    parts = {**parts, "data": recipe.data["name"], "mechanism": recipe.mechanism}
+    name = recipe.data["name"]
+    parts = {**parts, "data": Path(name).stem if is_data(name) else name, "mechanism": recipe.mechanism}
     return {"name": recipe.name, "title": recipe.title, "parts": parts, "recipe": recipe.as_data()}
 
 
@@ -137,13 +140,14 @@ def _recipe_now(metadata):
     return now
 
 
-def _save(model, directory, recipe, data, metrics, of_training):
+def _save(model, directory, recipe, data, metrics, of_training, data_dir):
     (train_x, _), (test_x, _) = data
     picture = features_picture(model, evaluation.as_input(test_x[:1000]))
     metadata = {
         **_description(recipe, {"architecture": model.architecture}),
         "data": {
             **recipe.data,
+            **described(recipe.data["name"], data_dir, **recipe.reading),
             "licence": recipe.data.get("licence", "not stated"),
             "dtype": str(np.dtype(train_x.dtype)),
             "train_examples": len(train_x),
@@ -191,9 +195,9 @@ def read_data(recipe, data_dir=None, cache=None):
     kept = {} if cache is None else cache
     pairs = []
     for split, read in (("train", load_training), ("test", load_arrays)):
-        key = ("arrays", recipe.data["name"], recipe.data[split], data_dir)
+        key = ("arrays", recipe.data["name"], recipe.data[split], data_dir, repr(recipe.reading))
         if key not in kept:
-            kept[key] = read(recipe.data["name"], recipe.data[split], data_dir)
+            kept[key] = read(recipe.data["name"], recipe.data[split], data_dir, **recipe.reading)
         pairs.append(kept[key])
     return tuple(pairs)
 

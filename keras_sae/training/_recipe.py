@@ -8,11 +8,13 @@ import numpy as np
 
 from keras_sae._checks import check_integer
 from keras_sae.callbacks import DeadUnitMonitor, KSchedule, PenaltySchedule
+from keras_sae.datasets import OPTIONS
 from keras_sae.evaluation import ACTIVE_ABOVE, SUITES, as_input, readout
 from keras_sae.metrics import L0, DeadUnits
 from keras_sae.models import StackedAutoencoder
+from keras_sae.training._default_recipe import default_recipe
 from keras_sae.training._objects import make, names_selection, near
-from keras_sae.training._recipe_file import read_recipe
+from keras_sae.training._recipe_file import is_complete, read_recipe
 from keras_sae.training._sections import SECTIONS, check_sections
 
 # Keys that may change after training: only the card and the evaluation read them.
@@ -29,7 +31,8 @@ class Recipe:
         mechanism: The word for what makes the code sparse, such as "ksparse". `keras_sae.presets.names` finds presets by it.
         source: The publication that the recipe follows.
         data: `name` of the data set, `train` and `test` splits, `licence`, and optionally a `validation` split to choose an
-            epoch by.
+            epoch by. `name` may be the path of a folder of images, a table or a series; then `data` may also say how to read
+            it, with the arguments of `keras_sae.datasets.load_folder`, `load_table` and `load_series`.
         model: `class` and arguments of a model of `keras_sae.models`, without `input_shape`, which the data gives. A file that
             does not set `center` gets the default of the models, and the record says which it was: on where a selection
             makes the code. Data without `center`, from before the argument, means false.
@@ -78,15 +81,20 @@ class Recipe:
     notes: str = ""
 
     def __post_init__(self):
-        passes, images = "is the number of passes over the training images", "is the number of images of a global batch"
+        passes, samples = "is the number of passes over the training data", "is the number of samples of a global batch"
         start = "fixes the initial weights and the order of the data"
         for key, meaning, at_least in (
             ("epochs", passes, 0 if self.pretrain else 1),
-            ("batch_size", images, 1),
+            ("batch_size", samples, 1),
             ("seed", start, 0),
         ):
             object.__setattr__(self, key, check_integer(key, getattr(self, key), meaning, at_least))
         check_sections(self)
+
+    @property
+    def reading(self):
+        """How to read the data: the keys of `data` that `keras_sae.datasets.load` takes as options."""
+        return {key: value for key, value in self.data.items() if key in OPTIONS}
 
     def suites(self):
         """The suites of the card: a dictionary from their names to their options."""
@@ -201,7 +209,8 @@ def load_recipe(recipe, overrides=()):
     """Loads a recipe.
 
     Args:
-        recipe: A name from `recipe_names()`, or the path of a TOML file.
+        recipe: A name from `recipe_names()`, or the path of a TOML file. Or the path of a folder of images, a table or a
+            series: then a recipe is made that suits it, a k-sparse autoencoder.
         overrides: Strings `key=value`, such as `"epochs=3"` or `"optimizer.learning_rate=0.1"`. A value that is not TOML is
             read as text. A missing section is added.
 
@@ -212,6 +221,11 @@ def load_recipe(recipe, overrides=()):
         ValueError: The recipe or a key in it is unknown, or a value is out of range. The message suggests similar names.
     """
     content = read_recipe(recipe)
+    if not is_complete(content):
+        of_data = [override for override in overrides if override.strip().startswith("data.")]
+        for override in of_data:
+            _override(content, override)
+        content = default_recipe(content)
     for override in overrides:
         _override(content, override)
     if isinstance(content.get("model"), dict):

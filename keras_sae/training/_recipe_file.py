@@ -1,9 +1,11 @@
 """Recipes as files: their names and their content. Loads no Keras, so that `keras-sae recipes` answers at once."""
 
+import re
 import tomllib
 from pathlib import Path
 
 from keras_sae._checks import nearest
+from keras_sae._data_files import is_data
 from keras_sae.evaluation import SUITES
 
 # The fields of a `Recipe`, without the sections of suites.
@@ -22,17 +24,23 @@ def recipe_names():
 def read_recipe(recipe):
     """The content of a recipe, a dictionary, with its name. Nothing in it is checked.
 
+    Of a folder of images, a table or a series, it has the section `data` alone. `load_recipe` adds the rest.
+
     Args:
-        recipe: A name from `recipe_names()`, or the path of a TOML file.
+        recipe: A name from `recipe_names()`, or the path of a TOML file or of data.
 
     Raises:
         ValueError: There is no such recipe, or it is not valid TOML.
     """
     names = recipe_names()
     path = _DIRECTORY / f"{recipe}.toml" if recipe in names else Path(recipe).expanduser()
+    if recipe not in names and is_data(path):
+        if not path.exists():
+            raise ValueError(f"There is no file {str(recipe)!r} to train on.")
+        return {"data": {"name": str(path.resolve())}, "name": name_of(path)}  # it is read again from other directories
     if not path.is_file():
         raise ValueError(
-            f"There is no recipe named {str(recipe)!r} and no file at that path. {nearest(path.stem, names)}"
+            f"There is no recipe named {str(recipe)!r} and no file or folder at that path. {nearest(path.stem, names)}"
             f"The recipes are: {', '.join(names)}."
         )
     try:
@@ -41,6 +49,16 @@ def read_recipe(recipe):
         raise ValueError(f"The recipe {str(path)!r} is not valid TOML: {error}.") from error
     except RecursionError:
         raise ValueError(f"The recipe {str(path)!r} is nested too deeply to be read. Check its brackets.") from None
+
+
+def is_complete(content):
+    """Whether the content of a recipe says how to train, and not only on what."""
+    return set(content) != {"data", "name"}
+
+
+def name_of(path):
+    """The name of the recipe of data without one. It names the run, its preset and its model."""
+    return re.sub(r"\W+", "_", Path(path).expanduser().resolve().stem, flags=re.ASCII).strip("_").lower() or "data"
 
 
 def check_overrides(overrides):

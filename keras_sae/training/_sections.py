@@ -7,6 +7,7 @@ import keras
 
 from keras_sae._checks import check_integer, check_number
 from keras_sae.callbacks import DeadUnitMonitor
+from keras_sae.datasets import OPTIONS
 from keras_sae.evaluation import SUITES, readout
 from keras_sae.training._objects import near
 
@@ -25,7 +26,9 @@ def check_sections(recipe):
         section = recipe.suite_options.get(key) if key in SUITES else getattr(recipe, key)
         if section is not None:
             _check_keys(key, section, required, optional)
-    texts = {key: getattr(recipe, key) for key in _TEXTS} | {f"data.{key}": value for key, value in recipe.data.items()}
+    texts = {key: getattr(recipe, key) for key in _TEXTS} | {
+        f"data.{key}": value for key, value in recipe.data.items() if key not in OPTIONS
+    }
     for key, value in texts.items():
         if not isinstance(value, str):
             raise ValueError(f"`{key}` must be text. Received: {key} = {value!r}.")
@@ -121,7 +124,7 @@ def _arguments(function):
 
 # For each section, its required and its optional keys. None: the class in the section decides.
 SECTIONS = {
-    "data": ({"name", "train", "test"}, {"licence", "validation"}),
+    "data": ({"name", "train", "test"}, {"licence", "validation", *OPTIONS}),
     "model": ({"class"}, None),
     "optimizer": ({"class"}, None),
     "pretrain": ({"epochs"}, {"optimizer"}),

@@ -76,7 +76,7 @@ def train(
     workers = Workers.of(strategy)
     options = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
     with Run(output, recipe, resume, workers) as run, Interrupts() as interrupts, _lost_workers_explained(workers):
-        images, labels = load_training(recipe.data["name"], recipe.data["train"], data_dir)
+        images, labels = load_training(recipe.data["name"], recipe.data["train"], data_dir, **recipe.reading)
         if workers:
             workers.check_same({**_as_trained(recipe, images, labels), **options})
         with strategy.scope() if strategy else contextlib.nullcontext():
@@ -186,7 +186,7 @@ def _validation(recipe, data_dir):
     """The images that choose an epoch or stop training early, as a model reads them, or None."""
     if "validation" not in recipe.data:
         return None
-    images, _ = load_arrays(recipe.data["name"], recipe.data["validation"], data_dir)
+    images, _ = load_arrays(recipe.data["name"], recipe.data["validation"], data_dir, **recipe.reading)
     return (as_input(images).astype(keras.config.floatx()),)
 
 

@@ -1,0 +1,71 @@
+"""The recipe for a folder of images, a table or a series that comes without one."""
+
+import math
+from pathlib import Path
+
+from keras_sae._nouns import noun_of
+from keras_sae.datasets import Folder, open_path
+
+MOST_PIXELS = 128  # of a side: larger images are shrunk
+_STEPS, _BATCH = 2000, 32
+
+
+def default_recipe(content):
+    """The content of a recipe for data of its own, a dictionary: a k-sparse autoencoder whose size follows from the data.
+
+    Images larger than 128 pixels are shrunk to that, at the same shape. Tables are standardised inside the model. The
+    training takes about 2,000 steps of 32 samples. Where there is no folder `test/`, a fifth of the data is held out.
+
+    Args:
+        content: Dictionary with `data`, which has the `name` (a path) and perhaps how to read it.
+
+    Raises:
+        ValueError, FileNotFoundError: The data cannot be read.
+    """
+    data = dict(content["data"])
+    given = {key: value for key, value in data.items() if key not in ("name", "train", "test", "validation", "licence")}
+    opened = open_path(data["name"], **given)
+    if isinstance(opened, Folder):
+        data |= _size_of(opened, given)
+        opened = open_path(data["name"], **{key: data[key] for key in (*given, "image_size") if key in data})
+    split = {"train": "train", "test": "test"} if "test" in opened.counts else {"train": "train[:80%]", "test": "train[80%:]"}
+    if "train" not in opened.counts:
+        raise ValueError(
+            f"{data['name']!r} has the splits {list(opened.counts)}, and none to train on. Add a folder 'train', or name a "
+            "folder without splits."
+        )
+    data = {**split, **data}
+    spec = opened.dataset(data["train"])
+    shape, count = tuple(spec.element_spec["image"].shape), int(spec.cardinality())
+    noun = noun_of(shape, data)
+    return {
+        "title": f"k-sparse autoencoder of the {noun}s in {Path(data['name']).name}",
+        "mechanism": "ksparse",
+        "epochs": min(200, max(3, round(_STEPS / math.ceil(count / _BATCH)))),
+        "batch_size": _BATCH,
+        "seed": 0,
+        **content,
+        "data": data,
+        "model": _model(shape),
+        "optimizer": {"class": "Adam", "learning_rate": 0.001},
+    }
+
+
+def _size_of(folder, given):
+    """The size to bring images to, in a dictionary; empty where they are small, or it is given."""
+    height, width = folder.size
+    if "image_size" in given or max(height, width) <= MOST_PIXELS:
+        return {}
+    share = MOST_PIXELS / max(height, width)
+    return {"image_size": [max(1, round(height * share)), max(1, round(width * share))]}
+
+
+def _model(shape):
+    entries = math.prod(shape)
+    units = min(64, 2 * entries)
+    return {
+        "class": "DenseAutoencoder",
+        "code_units": units,
+        "sparsity": {"class": "KSparse", "k": max(1, min(8, entries // 4))},
+        "center": True,
+    }
