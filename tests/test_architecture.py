@@ -14,7 +14,7 @@ PACKAGE = Path(keras_sae.__file__).parent
 
 # A room may import from the rows above it. Rooms in one row do not import each other, except as listed in ALLOWED.
 ROWS = [
-    {"version", "_backend", "_checks", "_markdown", "_pixels"},
+    {"version", "_backend", "_checks", "_data_files", "_markdown", "_nouns", "_pixels"},
     {"distributed"},
     {"layers", "regularizers", "metrics", "presets", "datasets"},
     {"callbacks", "models"},
