@@ -5,9 +5,9 @@ import numpy as np
 
 from keras_sae._checks import check_integer, check_number
 from keras_sae._pixels import as_input
-from keras_sae.callbacks._optimizer_slots import slots_of
+from keras_sae.callbacks._optimizer_slots import is_average, slots_of
 from keras_sae.datasets import read_batches
-from keras_sae.layers import KSelection, TiedLayer
+from keras_sae.layers import LISTA, KSelection, TiedLayer
 
 _FOR_CENTER = 256  # inputs, or windows of them, that the mean input is estimated from
 _MOST = 10_000  # samples that are kept of a data set
@@ -31,7 +31,8 @@ class DeadUnitMonitor(keras.callbacks.Callback):
       bias;
     - its decoding weights become the same direction, scaled to the mean norm of the living units' decoding weights; a random
       direction where the decoder writes another shape;
-    - the optimizer's state for these weights (momenta, second moments) becomes zero.
+    - the optimizer's state for these weights (momenta, second moments) becomes zero; moving averages of them (`use_ema`) become
+      the new weights.
 
     If the error on `x` grows by more than half, the new units are too strong: they get half the norm, up to three times, and
     then their old weights back. `fit` then logs `resampled_units` too. Resample during the first part of training only: a new
@@ -53,7 +54,8 @@ class DeadUnitMonitor(keras.callbacks.Callback):
 
     Raises:
         ValueError: At the start of `fit`, with `resample=True`, if no layer with a `kernel`, such as Dense or Conv2D, makes
-            the code, or none reads it.
+            the code, or none reads it; or if one of them cannot get new weights: it is frozen or quantised, has LoRA, or is a
+            `LISTA`.
 
     Example:
 
@@ -103,6 +105,8 @@ class DeadUnitMonitor(keras.callbacks.Callback):
                     "Dense or Conv2D, that makes the code, and one with a kernel that reads it. "
                     f"Received: an encoder of {encoder}; a decoder of {decoder}."
                 )
+            for layer in (self._encode, self._decode):
+                _check_kernel_can_change(layer)
             self._features = keras.Model(self.model.encoder.inputs[0], self._encode.input)
             self._remember(self._dead_of(self._codes()))
 
@@ -198,8 +202,25 @@ class DeadUnitMonitor(keras.callbacks.Callback):
         variable.assign(np.moveaxis(values, 0, axis))
         for slot in slots_of(self.model.optimizer, variable):
             values = np.moveaxis(keras.ops.convert_to_numpy(slot).copy(), axis, 0)
-            values[dead] = 0
+            values[dead] = np.moveaxis(keras.ops.convert_to_numpy(variable), axis, 0)[dead] if is_average(slot, variable) else 0
             slot.assign(np.moveaxis(values, 0, axis))
+
+
+def _check_kernel_can_change(layer):
+    """Raises ValueError if a layer's kernel is no weight that trains."""
+    owner = layer.tied_to if isinstance(layer, TiedLayer) else layer
+    states = {
+        f"is quantised by {owner.quantization_mode!r}": owner.quantization_mode is not None,
+        "has LoRA, which adapts a kernel that stays": getattr(owner, "lora_enabled", False),
+        "makes the code by filters of its own, not by its kernel": isinstance(layer, LISTA),
+        "is frozen": not (layer.trainable and owner.trainable),
+    }
+    state = next((state for state, holds in states.items() if holds), None)
+    if state:
+        raise ValueError(
+            f"resample=True gives dead units new weights, and the layer {layer.name!r} {state}. Use resample=False, or thaw "
+            "the layer and train the model before you quantise or adapt it."
+        )
 
 
 def _unit_axis(decode):

@@ -6,3 +6,8 @@ def slots_of(optimizer, variable):
     """
     mark = f"/{variable.path.replace('/', '_')}_"
     return [slot for slot in optimizer.variables if mark in f"/{slot.path}" and slot.shape == variable.shape]
+
+
+def is_average(slot, variable):
+    """Whether a slot is the moving average of the weight itself, which optimizers with `use_ema` keep."""
+    return slot.path.endswith(f"{variable.path.replace('/', '_')}_average")

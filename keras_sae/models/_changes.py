@@ -1,10 +1,14 @@
-"""What users do to the layers of a model after it is made, freezing, quantisation and LoRA, as part of its config."""
+"""What users do to the layers of a model after it is made, as part of its config: freezing, quantisation, LoRA, dtypes."""
+
+import weakref
 
 import keras
 
 from keras_sae.layers import TiedLayer
 
 _PARTS = ("encoder", "decoder", "corruption", "objective")
+# The dtype policies that layers were made with, where that is known.
+_made_with = weakref.WeakKeyDictionary()
 
 
 def changes_of(model):
@@ -12,11 +16,13 @@ def changes_of(model):
 
     An entry `"changes"` is a list of `[path of the layer, what was done, value]`, in the order to do it again:
 
+        ["encoder/encode", "dtype", "mixed_bfloat16"]
         ["encoder/encode", "quantize", {"mode": "int8", "config": ...}]
         ["encoder/encode", "enable_lora", {"rank": 4, "lora_alpha": 4}]
         ["decoder", "trainable", False]
     """
     layers = list(_walk(model))
+    dtypes = [[path, "dtype", _config_of(_policy(layer))] for path, layer, _ in layers if _has_another_dtype(layer)]
     quantized = [[path, "quantize", _quantization(layer)] for path, layer, _ in layers if _is_quantized(layer)]
     frozen = [[path, "trainable", layer.trainable] for path, layer, around in layers if layer.trainable != around]
     # A kernel that two layers share obeys the one that was set last.
@@ -29,7 +35,7 @@ def changes_of(model):
         # Keras lets LoRA train in a layer that was frozen before.
         order = before if layer.trainable == layer.lora_kernel_a.trainable else after
         order.append([path, "enable_lora", {"rank": layer.lora_rank, "lora_alpha": layer.lora_alpha}])
-    changes = [*quantized, *before, *frozen, *after]
+    changes = [*dtypes, *quantized, *before, *frozen, *after]
     return {"changes": changes} if changes else {}
 
 
@@ -40,18 +46,60 @@ def apply_changes(model, changes):
         layer = layers[path]
         if change == "trainable":
             layer.trainable = value
+        elif change == "dtype":
+            layer.dtype_policy = keras.saving.deserialize_keras_object(value)
         elif change == "quantize" and layer.quantization_mode is None:
             layer.quantize(value["mode"], config=keras.saving.deserialize_keras_object(value["config"]))
         elif change == "enable_lora" and not layer.lora_enabled:
             layer.enable_lora(**value)
+        elif change == "enable_lora":
+            layer.lora_alpha = value["lora_alpha"]  # the config of a layer of Keras has it, and `build` ignores it
+
+
+def remember_dtypes(model):
+    """Notes the dtype policies of the layers of a new autoencoder."""
+    for _, layer, _ in _walk(model):
+        _made_with.setdefault(layer, _policy(layer))
 
 
 def original_dtype(layer):
-    """The config of the dtype policy that a layer had before it was quantised."""
-    name = layer.dtype_policy.name
+    """The config of the dtype policy that a layer was made with."""
+    return _config_of(_made_with.get(layer, _policy(layer)))
+
+
+def adapted_layers(model):
+    """The layers with LoRA."""
+    return [layer for _, layer, _ in _walk(model) if getattr(layer, "lora_enabled", False)]
+
+
+def training_flags(model):
+    """Whether each layer of an autoencoder trains, and which weights do, by their ids."""
+    return [layer.trainable for _, layer, _ in _walk(model)], {id(weight) for weight in model.trainable_weights}
+
+
+def _policy(layer):
+    """The dtype policy of a layer, without quantisation."""
     if layer.quantization_mode is None:
-        return keras.saving.serialize_keras_object(layer.dtype_policy)
-    return keras.saving.serialize_keras_object(keras.dtype_policies.get(name.partition("_from_")[2]))
+        return layer.dtype_policy
+    return keras.dtype_policies.get(layer.dtype_policy.name.partition("_from_")[2])
+
+
+def _config_of(policy):
+    return keras.saving.serialize_keras_object(policy)
+
+
+def _has_another_dtype(layer):
+    """Whether the dtype policy of a layer was changed. Raises ValueError if its weights are of another type than it says."""
+    policy, original = _policy(layer), _made_with.get(layer)
+    if original is None or policy == original:
+        return False
+    if layer.weights and policy.variable_dtype != original.variable_dtype:
+        raise ValueError(
+            "A new dtype policy does not convert the weights of a layer, so no copy could be the same. Received: "
+            f"dtype_policy={policy.name!r} for {layer.name!r}, whose weights are of type {original.variable_dtype}. Choose one "
+            f"for such weights, such as 'mixed_bfloat16', or make the model with dtype={policy.name!r}."
+        )
+    return True
 
 
 def _walk(model):

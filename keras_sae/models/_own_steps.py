@@ -21,7 +21,9 @@ class OwnSteps(CenteredModel):
         super().__init__(*args, **kwargs)
         # Keras must neither track nor save what is in here: metrics of the code, and the last forward pass of each replica,
         # which is a thread.
-        self._untracked = types.SimpleNamespace(code_metrics=[], forward=threading.local())
+        self._untracked = types.SimpleNamespace(
+            code_metrics=[], forward=threading.local(), flags=None, optimized=None, adaptations=None
+        )
 
     def train_step(self, *args, **kwargs):
         with self._own_step():

@@ -2,8 +2,9 @@ import keras
 
 from keras_sae.layers import selections_of, tying_to
 from keras_sae.models._arguments import refuse_unknown
-from keras_sae.models._changes import changes_of
+from keras_sae.models._changes import changes_of, remember_dtypes
 from keras_sae.models._code import activation_of, append_selections, codes_of, count_active, gives_exact_zeros, layers_around
+from keras_sae.models._hdf5 import refuse_config_for_hdf5
 from keras_sae.models._sparsity import (
     mark_charged,
     read_corruption,
@@ -96,6 +97,7 @@ class SparseAutoencoder(TransformableModel):
         self.corruption = corruption
         self._prepare_training(codes, penalties, kernel_regularizer)
         mark_charged(self.penalties)
+        remember_dtypes(self)
         if not trainable:
             self.trainable = False
 
@@ -141,6 +143,7 @@ class SparseAutoencoder(TransformableModel):
 
     def optional_config(self):
         """The entries of the config that only some models have: arguments that are not at their defaults, changes to layers."""
+        refuse_config_for_hdf5(self)
         regularizer = self.kernel_regularizer
         optional = {} if regularizer is None else {"kernel_regularizer": keras.regularizers.serialize(regularizer)}
         return {**optional, **changes_of(self)}

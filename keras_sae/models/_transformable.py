@@ -1,10 +1,32 @@
 """What an autoencoder has to do so that the transformations of Keras keep it, or are refused: saving, copying and cloning."""
 
+import functools
+
 import keras
 
 from keras_sae import presets
-from keras_sae.models._changes import apply_changes
+from keras_sae.models._adaptations import Adaptations
+from keras_sae.models._changes import adapted_layers, apply_changes, training_flags
+from keras_sae.models._hdf5 import is_hdf5, refuse_hdf5
 from keras_sae.models._trained_on_input import TrainedOnInput
+
+_CALIBRATED = ("gptq", "awq")
+
+
+def _without_calibration(quantize):
+    """`Model.quantize` that refuses what Keras calibrates on the tokens of a language model."""
+
+    @functools.wraps(quantize)
+    def checked(mode=None, config=None, **kwargs):
+        for wanted in (mode, config, getattr(config, "mode", None)):
+            if isinstance(wanted, str) and wanted in _CALIBRATED:
+                raise ValueError(
+                    "An autoencoder can be quantised to int8, int4 or float8. GPTQ and AWQ calibrate the blocks of language "
+                    f"models on tokens, and no loaded model could repeat that. Received: {wanted!r}. Use `quantize('int4')`."
+                )
+        return quantize(mode, config=config, **kwargs)
+
+    return checked
 
 
 class TransformableModel(TrainedOnInput):
@@ -16,13 +38,43 @@ class TransformableModel(TrainedOnInput):
         Raises:
             ValueError: `filepath` ends in `.h5` or `.hdf5`. That format keeps no penalties, scales and running means.
         """
-        if str(filepath).endswith((".h5", ".hdf5")):
-            raise ValueError(
-                "The HDF5 format for whole models cannot keep an autoencoder's penalties, their scales and running means. "
-                f"Received: filepath={str(filepath)!r}. Save to a file that ends in `.keras`, or only the weights by "
-                "`save_weights` to one that ends in `.weights.h5`."
-            )
+        if is_hdf5(filepath):
+            refuse_hdf5(f"filepath={str(filepath)!r}.")
         super().save(filepath, *args, **kwargs)
+
+    def __new__(cls, *args, **kwargs):
+        model = super().__new__(cls, *args, **kwargs)
+        model.quantize = _without_calibration(model.quantize)  # Keras wraps the method too, and wants a config for such modes
+        return model
+
+    def make_train_function(self, force=False):
+        """Keras calls it before it trains. Layers that were frozen since the last time stay as they are from now on."""
+        flags = training_flags(self)
+        made_with, known = self._untracked.flags, self._untracked.optimized
+        known = flags[1] if known is None else known
+        if flags[1] - known or (flags[1] != known and keras.backend.backend() == "jax"):
+            raise ValueError(
+                "The optimizer was made for other weights than those that train now, because `trainable` of a layer has "
+                "changed since. Call `compile` again before you train."
+            )
+        self._untracked.flags, self._untracked.optimized = flags, known
+        return super().make_train_function(force or flags != made_with)
+
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+        self._untracked.flags = self._untracked.optimized = None
+
+    def compile_from_config(self, config):
+        super().compile_from_config(config)
+        self._untracked.optimized = training_flags(self)[1]  # whose optimizer is made already
+
+    @property
+    def adaptations(self):
+        """What `enable_lora` has added to layers, as Keras saves it with the model; None where it added nothing."""
+        layers = adapted_layers(self) if hasattr(self, "decoder") else []
+        if layers and getattr(self._untracked.adaptations, "of", None) != layers:
+            self._untracked.adaptations = Adaptations(layers)
+        return self._untracked.adaptations if layers else None
 
     def compute_output_spec(self, inputs, training=None, mask=None):
         return self.decoder.compute_output_spec(self.encoder.compute_output_spec(keras.tree.flatten(inputs)[0]))

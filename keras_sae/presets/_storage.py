@@ -151,7 +151,7 @@ def _description(model):
     backend = keras.backend.backend()
     return {
         "class_name": type(model).__name__,
-        "parameters": int(sum(np.prod(weight.shape, dtype=int) for weight in model.trainable_weights)),
+        "parameters": _count_parameters(model),
         "input_shape": list(model.encoder.inputs[0].shape[1:]),
         "code_shape": list(model.encoder.outputs[0].shape[1:]),
         "packages": {
@@ -161,6 +161,33 @@ def _description(model):
             backend: importlib.import_module(backend).__version__,
         },
     }
+
+
+def _count_parameters(model):
+    """How many numbers training sets, also where layers are frozen, quantised or adapted by LoRA."""
+    config = model.get_config()
+    if "changes" in config or not all(layer.trainable for layer in _layers_of(model)):
+        model = type(model).from_config({name: value for name, value in config.items() if name != "changes"})
+        model.trainable = True
+        for layer in _layers_of(model):
+            layer.trainable = True  # Keras leaves those in a Sequential that was made from a config as they are
+    # The config of a custom encoder holds what is quantised or adapted. The kernel counts, not what it is stored as.
+    special = [layer for layer in _layers_of(model) if hasattr(layer, "kernel") and _is_quantized_or_adapted(layer)]
+    stored = {id(weight) for layer in special for weight in layer.weights}
+    counted = [weight for weight in model.trainable_weights if id(weight) not in stored]
+    counted += [each for layer in special for each in (layer.kernel, layer.bias) if each is not None]
+    return int(sum(np.prod(weight.shape, dtype=int) for weight in counted))
+
+
+def _is_quantized_or_adapted(layer):
+    return layer.quantization_mode is not None or getattr(layer, "lora_enabled", False)
+
+
+def _layers_of(model):
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers_of(layer)
 
 
 def _save_weights(model, path):

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_sae.callbacks import DeadUnitMonitor, KSchedule
 from keras_sae.layers import KSparse
-from keras_sae.models import DenseAutoencoder, SparseAutoencoder
+from keras_sae.models import DenseAutoencoder, SparseAutoencoder, SparseCodingAutoencoder
 
 X = np.random.default_rng(0).uniform(size=(64, 12)).astype("float32")
 DEAD = [1, 4]
@@ -227,3 +227,55 @@ def test_data_frames_data_sets_and_pixels_are_read():
         np.testing.assert_array_equal(DeadUnitMonitor(tf.data.Dataset.from_tensor_slices(X).batch(10)).x, X)
         with pytest.raises(ValueError, match="no input"):
             DeadUnitMonitor(tf.data.Dataset.from_tensor_slices(X[:0]).batch(10))
+
+
+def quantize(model):
+    model.encoder.quantize("int8", filters="encode")
+
+
+def adapt_by_lora(model):
+    model.encoder.get_layer("encode").enable_lora(2)
+
+
+def freeze_encoder(model):
+    model.encoder.trainable = False
+
+
+def freeze_decoder(model):
+    model.decoder.trainable = False
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [(quantize, "is quantised"), (adapt_by_lora, "has LoRA"), (freeze_encoder, "is frozen"), (freeze_decoder, "is frozen")],
+)
+@pytest.mark.parametrize("tied", [False, True])
+def test_kernels_that_do_not_train_are_not_resampled(change, sentence, tied):
+    model = dense(tied)
+    change(model)
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=sentence):
+        model.fit(X, callbacks=[DeadUnitMonitor(X, resample=True)], verbose=0)
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    DeadUnitMonitor(X).set_model(model)
+
+
+def test_a_code_that_no_kernel_makes_is_not_resampled():
+    model = SparseCodingAutoencoder(12, 8, keras.regularizers.L1(0.1), inference="lista")
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="filters of its own"):
+        model.fit(X, callbacks=[DeadUnitMonitor(X, resample=True)], verbose=0)
+
+
+def test_the_moving_averages_of_a_new_unit_are_its_new_weights():
+    model = DenseAutoencoder(12, 8, kernel_initializer=keras.initializers.RandomUniform(0.1, 0.2))
+    # Weights do not move, so that their averages stay, and `fit` ends with the averages as weights.
+    model.compile(keras.optimizers.SGD(0.0, use_ema=True, ema_momentum=0.9), "mse")
+    encode = model.encoder.get_layer("encode")
+    kill(encode)
+    model.fit(X, epochs=2, callbacks=[DeadUnitMonitor(X, resample=True)], verbose=0)
+    norms = np.linalg.norm(as_numpy(encode.kernel), axis=0)
+    living = [unit for unit in range(8) if unit not in DEAD]
+    np.testing.assert_allclose(norms[DEAD], norms[living].mean(), rtol=1e-4)

@@ -1,5 +1,7 @@
 import copy
+import json
 import pickle
+import warnings
 
 import keras
 import numpy as np
@@ -161,3 +163,70 @@ def test_a_deeper_stack_has_the_frozen_levels_frozen_and_the_new_ones_not():
     freeze_all(stack)
     deeper = stack.extend(4)
     assert [layer.trainable for layer in deeper.encoder.layers if hasattr(layer, "kernel")] == [False, False, True]
+
+
+def freeze_selection(model):
+    model.selections[0].trainable = False
+
+
+@pytest.mark.parametrize("freeze", [freeze_all, freeze_encoder, freeze_a_layer, freeze_selection])
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_freezing_after_fit_acts_without_compile_or_says_that_it_cannot(freeze, run_eagerly):
+    model = DenseAutoencoder(12, 8, BatchKSparse(3))
+    model.compile("adam", "mse", run_eagerly=run_eagerly)
+    model.fit(X, verbose=0)
+    freeze(model)
+    if keras.backend.backend() == "jax" and freeze is not freeze_selection:
+        with pytest.raises(ValueError, match="Call `compile` again"):
+            model.fit(X, verbose=0)
+        return
+    before = model.get_weights()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nothing trains
+        model.fit(X, verbose=0)
+        model.train_on_batch(X)
+    moved = [weight for weight, old in zip(model.weights, before, strict=True) if (ops.convert_to_numpy(weight) != old).any()]
+    expected = [*model.trainable_weights]
+    selection = model.selections[0]
+    expected += [selection.threshold] if selection.trainable else []
+    assert {id(weight) for weight in moved} == {id(weight) for weight in expected}
+
+
+def test_thawing_after_fit_needs_compile_and_says_so():
+    model = DenseAutoencoder(12, 8)
+    freeze_encoder(model)
+    model.compile("adam", "mse")
+    model.fit(X, verbose=0)
+    model.encoder.trainable = True
+    with pytest.raises(ValueError, match="Call `compile` again"):
+        model.fit(X, verbose=0)
+    model.compile("adam", "mse")
+    before = model.get_weights()
+    model.fit(X, verbose=0)
+    assert all((new != old).any() for new, old in zip(model.get_weights(), before, strict=True))
+
+
+def quantize(model):
+    model.quantize("int8")
+
+
+def quantize_to_4_bits(model):
+    model.quantize("int4")
+
+
+def adapt_by_lora(model):
+    model.encoder.get_layer("encode").enable_lora(2)
+
+
+def test_a_preset_counts_the_parameters_of_a_frozen_quantized_or_adapted_model(tmp_path):
+    counts = []
+    changes = (lambda model: None, freeze_all, freeze_a_layer, quantize, quantize_to_4_bits, adapt_by_lora)
+    for index, change in enumerate(changes):
+        for make in (ARCHITECTURES["custom"], lambda: DenseAutoencoder(12, 8)):
+            model = make()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Keras warns of layers that stay as they are
+                change(model)
+            model.save_to_preset(tmp_path / str(index))
+            counts.append(json.loads((tmp_path / str(index) / "metadata.json").read_text())["parameters"])
+    assert counts == [12 * 8 + 8 + 8 * 6 + 6 + 6 * 12 + 12, 12 * 8 + 8 + 8 * 12 + 12] * len(changes)
