@@ -19,6 +19,7 @@ FUNCTIONS = {
     "anomaly": {"AnomalyDetector"},
     "datasets": {"load", "load_arrays", "patches", "whiten", "zca"},
     "evaluation": {"auroc", "bootstrap_interval", "coherence", "gabor", "gabor_fit", "psnr", "readout", "support_overlap"},
+    "ops": {"sparse_dense_matmul", "top_k"},
     "presets": {"names"},
     "serving": {"export"},
 }

@@ -5,7 +5,8 @@ import keras
 from keras import ops
 
 from keras_sae._checks import check_integer
-from keras_sae.layers._top_k import has_nan, with_nan_of, without_nan
+from keras_sae.layers._top_k import with_nan_of
+from keras_sae.ops import has_nan, without_nan
 
 
 class Selection(keras.layers.Layer):

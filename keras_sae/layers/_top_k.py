@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_sae.ops import largest_entries
+
 # `largest_of_many` samples one entry in `_STRIDE`. A stride that shares a divisor with the width of the code would see some
 # units only; an odd one seldom does.
 _STRIDE = 17
@@ -53,8 +55,7 @@ def largest_of_rows(scores, count, limit=None):
         The largest entries, and their indices into the rows (int32), both of shape `(rows, limit)`. And a boolean tensor of
         that shape that says which of them are among the `count` largest, or None where all are.
     """
-    values, indices = ops.top_k(scores, count if limit is None else limit, sorted=limit is not None)
-    indices = ops.cast(indices, "int32")
+    values, indices = largest_entries(scores, count if limit is None else limit, ordered=limit is not None)
     if limit is None:
         return values, indices, None
     return values, indices, ops.broadcast_to(ops.arange(limit, dtype="int32") < count, ops.shape(indices))
@@ -137,16 +138,6 @@ def keep(inputs, indices, wins=None, values=None):
         return spread(kept), lambda upstream: spread(entries(upstream))
 
     return select(inputs)
-
-
-def has_nan(scores):
-    """Whether there may be a NaN, in one pass. Infinities of both signs also give True, which costs time only."""
-    return ops.isnan(ops.sum(scores))
-
-
-def without_nan(scores):
-    """Replaces every NaN by the smallest score, minus infinity."""
-    return ops.where(ops.isnan(scores), ops.cast(float("-inf"), scores.dtype), scores)
 
 
 def with_nan_of(inputs, selected):

@@ -1,0 +1,139 @@
+"""Products of codes that are given by their few entries with dense kernels, and the gradients of such products."""
+
+import keras
+from keras import ops
+
+_SLOTS = 32  # entries of each sample whose rows of the kernel are gathered at a time
+
+
+def sparse_dense_matmul(values, indices, kernel):
+    """Multiplies sparse codes by a dense kernel without making the codes dense.
+
+        outputs[i] = sum_j  values[i, j] * kernel[indices[i, j]]
+
+    Equal to `code @ kernel` for the code that has `values` at `indices` and zeros elsewhere; entries of equal index add up.
+    The cost grows with the number of entries, not with the width of the code. The gradient of `kernel` is a dense tensor.
+
+    Args:
+        values: Float tensor of shape `(batch, k)`.
+        indices: Integer tensor of shape `(batch, k)`, each at least 0 and less than `units`.
+        kernel: Float tensor of shape `(units, outputs)`.
+
+    Returns:
+        Tensor of shape `(batch, outputs)`.
+
+    Example:
+
+    >>> kernel = np.array([[1.0, 0.0], [0.0, 1.0], [5.0, 7.0]], "float32")
+    >>> keras.ops.convert_to_numpy(sparse_dense_matmul(np.array([[2.0, 1.0]], "float32"), [[0, 2]], kernel)).tolist()
+    [[7.0, 7.0]]
+    """
+    values, kernel = ops.convert_to_tensor(values), ops.convert_to_tensor(kernel)
+    indices = ops.cast(ops.convert_to_tensor(indices), "int32")
+    if len(values.shape) != 2 or len(indices.shape) != 2 or len(kernel.shape) != 2:
+        raise ValueError(
+            "A sparse code has `values` and `indices` of shape (batch, k), and its kernel the shape (units, outputs). "
+            f"Received: values of shape {tuple(values.shape)}, indices of shape {tuple(indices.shape)}, kernel of shape "
+            f"{tuple(kernel.shape)}."
+        )
+    if keras.backend.backend() != "tensorflow":
+        return _weighted_rows(values, indices, kernel)
+
+    @ops.custom_gradient
+    def product(values, kernel):
+        def gradient(*upstream):
+            (upstream,) = upstream
+            return _dot_rows(upstream, indices, kernel), transposed_matmul(values, indices, upstream, kernel.shape[0])
+
+        return _weighted_rows(values, indices, kernel), gradient
+
+    return product(values, kernel)
+
+
+def dense_entries(inputs, kernel, bias, product, indices):
+    """The entries at `indices` of `inputs @ kernel + bias`, with gradients by sparse products. TensorFlow only.
+
+    Args:
+        inputs: Tensor of shape `(batch, inputs)`.
+        kernel: Tensor of shape `(inputs, units)`.
+        bias: Tensor of shape `(units,)`, or None.
+        product: The value of `inputs @ kernel + bias`, without gradient.
+        indices: Integer tensor of shape `(batch, k)`.
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def entries(inputs, kernel, *bias):
+        def gradient(upstream):
+            of_kernel = tf.transpose(transposed_matmul(upstream, indices, inputs, kernel.shape[1]))
+            of_inputs = _weighted_rows(upstream, indices, tf.transpose(kernel))
+            of_bias = [_sum_by_unit(upstream, indices, each.shape[0]) for each in bias]
+            return (of_inputs, of_kernel, *of_bias)
+
+        return tf.gather(product, indices, batch_dims=1), gradient
+
+    return entries(inputs, kernel, *(() if bias is None else (bias,)))
+
+
+def to_dense(values, indices, units):
+    """The dense code, `(batch, units)`. Entries of equal index add up. TensorFlow only."""
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def spread(values):
+        rows = tf.shape(values)[0]
+        places = tf.stack([tf.broadcast_to(tf.range(rows)[:, None], tf.shape(indices)), indices], axis=-1)
+        code = tf.scatter_nd(places, values, (rows, units))
+        return code, lambda upstream: tf.gather(upstream, indices, batch_dims=1)
+
+    return spread(values)
+
+
+def transposed_matmul(values, indices, dense, units):
+    """`transpose(code) @ dense`, of shape `(units, columns)`, for a code with `values` at `indices`. TensorFlow only.
+
+    The entries are sorted by unit. TensorFlow then multiplies by rows on all threads, which its product of a sparse tensor does
+    not.
+    """
+    import tensorflow as tf
+
+    dtype = tf.float64 if dense.dtype == tf.float64 else tf.float32  # the only ones of the product
+    shape = tf.shape(indices)
+    flat = tf.reshape(indices, [-1])
+    order = tf.argsort(flat, stable=True)
+    places = tf.stack([tf.gather(flat, order), order // tf.maximum(shape[1], 1)], axis=1)
+    transposed = tf.raw_ops.SparseTensorToCSRSparseMatrix(
+        indices=tf.cast(places, tf.int64),
+        values=tf.gather(tf.reshape(tf.cast(values, dtype), [-1]), order),
+        dense_shape=tf.cast([units, shape[0]], tf.int64),
+    )
+    product = tf.raw_ops.SparseMatrixMatMul(a=transposed, b=tf.cast(dense, dtype))
+    return tf.cast(tf.ensure_shape(product, (units, dense.shape[1])), dense.dtype)
+
+
+def _sum_by_unit(values, indices, units):
+    import tensorflow as tf
+
+    return tf.math.unsorted_segment_sum(tf.reshape(values, [-1]), tf.reshape(indices, [-1]), units)
+
+
+def _weighted_rows(values, indices, kernel):
+    """The sum of the rows of a kernel at `indices`, each times its value."""
+    parts = [
+        ops.squeeze(ops.matmul(ops.expand_dims(each, 1), ops.take(kernel, places, axis=0)), 1)
+        for each, places in zip(_in_parts(values), _in_parts(indices), strict=True)
+    ]
+    return sum(parts[1:], parts[0])
+
+
+def _dot_rows(upstream, indices, kernel):
+    """The product of each row of `upstream` with the rows of a kernel at `indices`, of their shape."""
+    column = ops.expand_dims(upstream, -1)
+    parts = [ops.squeeze(ops.matmul(ops.take(kernel, places, axis=0), column), -1) for places in _in_parts(indices)]
+    return ops.concatenate(parts, axis=1)
+
+
+def _in_parts(tensor):
+    """A tensor of shape `(batch, k)` in parts of few columns, so that the rows of the kernel for one part fit in memory."""
+    k = tensor.shape[1]
+    return [tensor] if k is None or k <= _SLOTS else [tensor[:, start : start + _SLOTS] for start in range(0, k, _SLOTS)]
