@@ -1,13 +1,15 @@
 import keras
+import numpy as np
 from keras import ops
 
+from keras_sae.layers._adapted import AdaptedLayer, check_per, rows_of, statistics_shape
 from keras_sae.layers._tied import encoding_layer
 
 PER = ("entry", "channel")
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class SubtractMean(keras.layers.Layer):
+class SubtractMean(AdaptedLayer):
     """Subtracts the mean of the data from its input.
 
         outputs = inputs - mean
@@ -41,21 +43,24 @@ class SubtractMean(keras.layers.Layer):
 
     def __init__(self, per="entry", **kwargs):
         super().__init__(**kwargs)
-        if per not in PER:
-            raise ValueError(f'`per` says what has a mean of its own and must be "entry" or "channel". Received: per={per!r}.')
+        check_per(per, PER)
         self.per = per
         self.supports_masking = True
 
     def build(self, input_shape):
-        shape = tuple(input_shape[1:]) if self.per == "entry" else (input_shape[-1],)
-        if None in shape:
-            raise ValueError(
-                f"With per={self.per!r}, SubtractMean must know {'every size' if self.per == 'entry' else 'the last size'} of "
-                f'its input. Received: input_shape={tuple(input_shape)}. Give the sizes, or use per="channel".'
-            )
-        # All replicas hold the same, so one of them can speak for all.
-        same = {"trainable": False, "aggregation": "only_first_replica"}
-        self.mean = self.add_weight(name="mean", shape=shape, initializer="zeros", **same)
+        self.mean = self.add_statistic("mean", statistics_shape(self, self.per, input_shape), "zeros")
+
+    @property
+    def is_adapted(self):
+        return bool(ops.convert_to_numpy(self.mean).any())
+
+    def statistics(self, inputs, weights=None):
+        rows, weights = rows_of(inputs, len(self.mean.shape), weights)
+        return [weights.sum(), np.tensordot(weights, rows, axes=1)]
+
+    def learn(self, sums):
+        count, total = sums
+        self.mean.assign((total / count).reshape(self.mean.shape))
 
     def call(self, inputs):
         return ops.subtract(inputs, self.mean)

@@ -108,6 +108,8 @@ def _walk(model):
         part = getattr(model, name, None)
         if part is not None:
             yield from _walk_in(name, part, model.trainable)
+    for layer in model._feature_layers:
+        yield from _walk_in(f"features/{layer.name}", layer, model.trainable)
 
 
 def _walk_in(path, layer, trainable):

@@ -8,6 +8,7 @@ from keras_sae.layers import TiedConvTranspose
 from keras_sae.models._centered import add_mean, subtract_mean
 from keras_sae.models._code import append_selections
 from keras_sae.models._level import apply_constraints, copy_of
+from keras_sae.models._preprocessing import preprocess, shape_to_encode
 
 _POOLING = {"max": "MaxPooling", "average": "AveragePooling"}
 
@@ -24,6 +25,7 @@ class ConvGraph:
         initializer: Initializer of the kernels. Every kernel gets a copy.
         dtype: Dtype policy of the layers.
         center: Whether the encoder subtracts the mean of each channel, and the decoder adds it.
+        preprocessing: Layers that the encoder begins with.
     """
 
     input_shape: tuple
@@ -37,6 +39,7 @@ class ConvGraph:
     initializer: Callable
     dtype: object
     center: bool
+    preprocessing: object
 
     def pair(self):
         """`(encoder, decoder)`."""
@@ -51,7 +54,8 @@ class ConvGraph:
         return len(self.input_shape) - 1
 
     def _encoder(self):
-        inputs = code = keras.Input(self.input_shape, name="inputs")
+        inputs = keras.Input(self.input_shape, name="inputs")
+        code = preprocess(inputs, self.preprocessing, self.dtype)
         if self.center:
             code = subtract_mean(code, "channel", self.dtype)
         for level in self.levels:
@@ -86,7 +90,7 @@ class ConvGraph:
     def _decode(self, encoder, outputs, level, below):
         """Decodes a level to the one below, or to the input where that is None."""
         activation = self.output_activation if below is None else below.activation
-        *sizes, channels = self.input_shape if below is None else encoder.get_layer(below.code).output.shape[1:]
+        *sizes, channels = shape_to_encode(encoder) if below is None else encoder.get_layer(below.code).output.shape[1:]
         options = {"activation": activation, "name": level.layer_name("decode")}
         if self.tied:
             size = None if None in sizes else tuple(sizes)

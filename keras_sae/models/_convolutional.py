@@ -48,6 +48,10 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
             code. With another `output_activation` than linear, the mean is not added. See `docs/centring.md`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
         kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
+        preprocessing: A layer, or a list of layers, that the encoder begins with and the decoder does not undo:
+            `[Patches(6), ContrastNormalization(), ZCAWhitening()]`, whose patches a convolution with `kernel_size=1` reads.
+            The model reconstructs what they give. `fit` or `adapt` sets what they learn from data. See `docs/features.md`.
+        features: What classifiers read, where it is not the code; see `SparseAutoencoder`.
 
     Input shape:
         `(batch, *input_shape)`, float, channels last.
@@ -97,14 +101,11 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
         name=None,
         dtype=None,
         kernel_regularizer=None,
+        preprocessing=None,
+        features=None,
         **kwargs,
     ):
-        count = len(filters) if isinstance(filters, (list, tuple)) else 1
-        if not count:
-            raise ValueError("`filters` lists the number of maps of each level, at least one. Received: filters=[].")
-        filters = _integers("filters", filters, count)
-        kernel_size = _integers("kernel_size", kernel_size, count)
-        strides = _integers("strides", strides, count)
+        filters, kernel_size, strides = _of_levels(filters, kernel_size, strides)
         if decoder_kernel_size:
             decoder_kernel_size = check_integer("decoder_kernel_size", decoder_kernel_size, "is a size")
         arguments = {
@@ -123,7 +124,8 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
             output_activation=keras.activations.get(output_activation),
             initializer=keras.initializers.get(kernel_initializer),
             dtype=dtype,
-            center=resolve_center(center, selections_in(levels)),
+            center=resolve_center(center, selections_in(levels), preprocessing),
+            preprocessing=preprocessing,
             **arguments,
         ).pair()
         super().__init__(
@@ -133,6 +135,7 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
             corruption=corruption,
             name=name,
             kernel_regularizer=kernel_regularizer,
+            features=features,
             **kwargs,
         )
         self._untracked.levels, self._untracked.arguments = levels, arguments
@@ -147,6 +150,15 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
             "strides": [level.strides for level in levels],
             **arguments,
         }
+
+
+def _of_levels(filters, kernel_size, strides):
+    """The three arguments as lists of one integer for each level."""
+    count = len(filters) if isinstance(filters, (list, tuple)) else 1
+    if not count:
+        raise ValueError("`filters` lists the number of maps of each level, at least one. Received: filters=[].")
+    arguments = {"filters": filters, "kernel_size": kernel_size, "strides": strides}
+    return [_integers(name, value, count) for name, value in arguments.items()]
 
 
 def _integers(name, value, count):

@@ -35,6 +35,10 @@ class DeepAutoencoder(SparseAutoencoder):
             code. With another `output_activation` than linear, the mean is not added. See `docs/centring.md`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
         kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
+        preprocessing: A layer, or a list of layers, that the encoder begins with and the decoder does not undo:
+            `[ContrastNormalization(), ZCAWhitening()]`. They read each input as a vector. The model reconstructs what they
+            give. `fit` or `adapt` sets what they learn from data. See `docs/features.md`.
+        features: What classifiers read, where it is not the code; see `SparseAutoencoder`.
 
     Input shape:
         `(batch, *input_shape)`, float.
@@ -75,6 +79,8 @@ class DeepAutoencoder(SparseAutoencoder):
         name=None,
         dtype=None,
         kernel_regularizer=None,
+        preprocessing=None,
+        features=None,
         **kwargs,
     ):
         input_shape = check_shape(input_shape)
@@ -83,8 +89,8 @@ class DeepAutoencoder(SparseAutoencoder):
             check_width("code_units", code_units),
         ]
         levels, penalties = make_levels(units, sparsity, activation, hidden_activation)
-        center = resolve_center(center, selections_in(levels))
-        arguments = tied, unit_norm, kernel_initializer, dtype, center
+        center = resolve_center(center, selections_in(levels), preprocessing)
+        arguments = tied, unit_norm, kernel_initializer, dtype, center, preprocessing
         encoder, decoder = dense_pair(input_shape, levels, output_activation, *arguments)
         super().__init__(
             encoder,
@@ -93,6 +99,7 @@ class DeepAutoencoder(SparseAutoencoder):
             corruption=corruption,
             name=name,
             kernel_regularizer=kernel_regularizer,
+            features=features,
             **kwargs,
         )
         self._untracked.levels = levels

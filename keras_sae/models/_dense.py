@@ -35,6 +35,10 @@ class DenseAutoencoder(SparseAutoencoder):
             code. With another `output_activation` than linear, the mean is not added. See `docs/centring.md`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16". Selections keep their own.
         kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
+        preprocessing: A layer, or a list of layers, that the encoder begins with and the decoder does not undo:
+            `[ContrastNormalization(), ZCAWhitening()]`. They read each input as a vector. The model reconstructs what they
+            give. `fit` or `adapt` sets what they learn from data. See `docs/features.md`.
+        features: What classifiers read, where it is not the code; see `SparseAutoencoder`.
 
     Input shape:
         `(batch, *input_shape)`, float. The pretrained models expect images in [0, 1].
@@ -71,12 +75,14 @@ class DenseAutoencoder(SparseAutoencoder):
         name=None,
         dtype=None,
         kernel_regularizer=None,
+        preprocessing=None,
+        features=None,
         **kwargs,
     ):
         input_shape = check_shape(input_shape)
         levels, penalties = make_levels([check_width("code_units", code_units)], sparsity, activation)
-        center = resolve_center(center, selections_in(levels))
-        arguments = tied, unit_norm, kernel_initializer, dtype, center
+        center = resolve_center(center, selections_in(levels), preprocessing)
+        arguments = tied, unit_norm, kernel_initializer, dtype, center, preprocessing
         encoder, decoder = dense_pair(input_shape, levels, output_activation, *arguments)
         super().__init__(
             encoder,
@@ -85,6 +91,7 @@ class DenseAutoencoder(SparseAutoencoder):
             corruption=corruption,
             name=name,
             kernel_regularizer=kernel_regularizer,
+            features=features,
             **kwargs,
         )
         self._untracked.levels = levels

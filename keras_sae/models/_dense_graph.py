@@ -7,9 +7,10 @@ from keras_sae.layers import TiedDense
 from keras_sae.models._centered import add_mean, subtract_mean
 from keras_sae.models._code import append_selections
 from keras_sae.models._level import apply_constraints, config_of_levels, copy_of
+from keras_sae.models._preprocessing import preprocess, shape_to_encode
 
 
-def dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype, center):
+def dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_initializer, dtype, center, preprocessing):
     """An encoder of dense levels, and the decoder that mirrors it, as functional models.
 
     Args:
@@ -21,11 +22,12 @@ def dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_i
         kernel_initializer: Initializer of the kernels.
         dtype: Dtype policy of the layers.
         center: Whether the encoder subtracts the mean of the data, and the decoder adds it.
+        preprocessing: Layers that the encoder begins with.
     """
     kernel_initializer = keras.initializers.get(kernel_initializer)
     encoder_constraint = keras.constraints.UnitNorm(axis=0) if unit_norm and tied else None
     decoder_constraint = keras.constraints.UnitNorm(axis=1) if unit_norm and not tied else None
-    encoder = dense_encoder(input_shape, levels, kernel_initializer, encoder_constraint, dtype, center)
+    encoder = dense_encoder(input_shape, levels, kernel_initializer, encoder_constraint, dtype, center, preprocessing)
     decoder = dense_decoder(encoder, levels, output_activation, tied, kernel_initializer, decoder_constraint, dtype)
     apply_constraints(encoder, decoder)
     return encoder, decoder
@@ -44,13 +46,10 @@ def config_of_pair(model, levels):
     }
 
 
-def dense_encoder(input_shape, levels, kernel_initializer, constraint, dtype, center):
+def dense_encoder(input_shape, levels, kernel_initializer, constraint, dtype, center, preprocessing):
     """A functional encoder of dense levels."""
-    inputs = code = keras.Input(input_shape, name="inputs")
-    if center:
-        code = subtract_mean(code, "entry", dtype)
-    if len(input_shape) > 1:
-        code = keras.layers.Flatten("channels_last", name="flatten", dtype=dtype)(code)
+    inputs = keras.Input(input_shape, name="inputs")
+    code = flat_input(inputs, preprocessing, center, dtype)
     for index, level in enumerate(levels):
         code = keras.layers.Dense(
             level.units,
@@ -64,9 +63,19 @@ def dense_encoder(input_shape, levels, kernel_initializer, constraint, dtype, ce
     return keras.Model(inputs, code, name="encoder")
 
 
+def flat_input(inputs, preprocessing, center, dtype):
+    """The symbolic input of dense layers: preprocessed, centred and flattened."""
+    code = preprocess(inputs, preprocessing, dtype, flat=True)
+    if center:
+        code = subtract_mean(code, "entry", dtype)
+    if len(code.shape) > 2:
+        code = keras.layers.Flatten("channels_last", name="flatten", dtype=dtype)(code)
+    return code
+
+
 def dense_decoder(encoder, levels, output_activation, tied, kernel_initializer, constraint, dtype):
     """The decoder that mirrors a `dense_encoder` of these levels. `constraint` is that of kernels of its own."""
-    input_shape = encoder.inputs[0].shape[1:]
+    input_shape = shape_to_encode(encoder)
     codes = outputs = keras.Input(encoder.outputs[0].shape[1:], name="codes", dtype=encoder.outputs[0].dtype)
     output_activation = keras.activations.get(output_activation)
     for level, below in zip(reversed(levels), [*reversed(levels[:-1]), None], strict=True):

@@ -5,6 +5,7 @@ import keras
 
 from keras_sae.models._centered import center_config
 from keras_sae.models._changes import original_dtype
+from keras_sae.models._preprocessing import preprocessing_config
 from keras_sae.models._sparsity import read_sparsity, resolve_activation, serialize_sparsity
 
 
@@ -92,6 +93,7 @@ def config_of_levels(model, levels, output_layer):
     selections = {level.code: level.selections for level in levels}
     return {
         **center_config(model.encoder),
+        **preprocessing_config(model.encoder),
         "name": model.name,
         "trainable": model.trainable,
         "input_shape": model.encoder.inputs[0].shape[1:],

@@ -7,10 +7,10 @@ import keras
 from keras import ops
 
 from keras_sae.distributed import replica_count
-from keras_sae.models._centered import CenteredModel
+from keras_sae.models._adapted import AdaptedModel
 
 
-class OwnSteps(CenteredModel):
+class OwnSteps(AdaptedModel):
     """Tells the steps of the model itself, in `fit`, `evaluate` and `predict`, from other calls.
 
     The model's own steps compute penalties in `compute_loss`. Any other call with `training=True` or `training=False` adds them

@@ -4,7 +4,9 @@ from keras_sae.layers import selections_of, tying_to
 from keras_sae.models._arguments import refuse_unknown
 from keras_sae.models._changes import changes_of, remember_dtypes
 from keras_sae.models._code import activation_of, append_selections, codes_of, count_active, gives_exact_zeros, layers_around
+from keras_sae.models._features import features_config, features_model, read_features
 from keras_sae.models._hdf5 import refuse_config_for_hdf5
+from keras_sae.models._preprocessing import preprocessing_of
 from keras_sae.models._sparsity import (
     mark_charged,
     read_corruption,
@@ -54,11 +56,20 @@ class SparseAutoencoder(TransformableModel):
         kernel_regularizer: A Keras regularizer of every kernel that trains, such as `keras.regularizers.L2(1e-4)`, for weight
             decay in the loss. A kernel that encoder and decoder share is charged once. It belongs to the objective, as
             penalties do, and is logged as `kernel_regularizer`.
+        features: What classifiers read, where it is not the code: a Keras layer, a list of layers applied to the code one
+            after the other, or their Keras configs. Or a dictionary of these by the names of layers of the encoder, whose
+            results are concatenated along the last axis: `{"encode": [BothSigns(), GridPooling(2)]}`. In the models of this
+            package, `"encode"` is what the selections read and `"code"` the code. Any registered layer may follow; those of
+            Keras with `data_format="channels_last"`. It does not change training. See `docs/features.md`.
 
     Attributes:
         encoder: The encoder with the selections, a functional model. Where this class or a subclass appended to it, its
             last layer is called `"code"`.
         decoder: The decoder.
+        features: Functional model from inputs to features, the encoder itself where nothing else is set. It shares the layers
+            of the encoder.
+        preprocessing: Functional model from inputs to what the decoder reconstructs, or None where these are the inputs. In a
+            custom encoder, that is the output of a layer called `"preprocessed"`.
         selections: List of the selections of the encoder.
         penalties: List of the penalties.
         has_exact_zeros: Whether silent units of the code are exactly zero at inference.
@@ -76,7 +87,17 @@ class SparseAutoencoder(TransformableModel):
 
     architecture = "custom"  # the word for it in metadata and names of presets
 
-    def __init__(self, encoder, decoder, sparsity=None, corruption=None, name=None, kernel_regularizer=None, **kwargs):
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        sparsity=None,
+        corruption=None,
+        name=None,
+        kernel_regularizer=None,
+        features=None,
+        **kwargs,
+    ):
         refuse_unknown(type(self), kwargs)
         encoder = read_model(encoder, "encoder")
         with tying_to(encoder.layers):
@@ -95,11 +116,45 @@ class SparseAutoencoder(TransformableModel):
         self.encoder = encoder
         self.decoder = decoder
         self.corruption = corruption
+        self._prepare_features(features)
         self._prepare_training(codes, penalties, kernel_regularizer)
         mark_charged(self.penalties)
         remember_dtypes(self)
         if not trainable:
             self.trainable = False
+
+    def _prepare_features(self, features):
+        chosen = read_features(features, self.encoder)
+        self._untracked.preprocessing = preprocessing_of(self.encoder)
+        self._untracked.chosen_features = chosen
+        self._untracked.features = features_model(self.encoder, chosen) if chosen else self.encoder
+        # The encoder's layers are saved with the encoder.
+        self._feature_layers = [layer for layers in chosen.values() for layer in layers]
+
+    @property
+    def features(self):
+        """The functional model from inputs to what classifiers should read."""
+        return self._untracked.features
+
+    @property
+    def preprocessing(self):
+        """The functional model from inputs to what the decoder reconstructs, or None where these are the inputs."""
+        return self._untracked.preprocessing
+
+    def with_features(self, features):
+        """A model with the weights of this one and other `features`.
+
+        Args:
+            features: As in the constructor. Layers of it that learn from data need an `adapt_features` or `adapt`.
+
+        Returns:
+            A new model of the same class, not compiled.
+        """
+        config = {key: value for key, value in self.get_config().items() if key != "features"}
+        model = type(self).from_config(config if features is None else {**config, "features": features})
+        for weight, own in zip(_without_features(model), _without_features(self), strict=True):
+            weight.assign(own)
+        return model
 
     @property
     def penalties_by_code(self):
@@ -146,4 +201,10 @@ class SparseAutoencoder(TransformableModel):
         refuse_config_for_hdf5(self)
         regularizer = self.kernel_regularizer
         optional = {} if regularizer is None else {"kernel_regularizer": keras.regularizers.serialize(regularizer)}
-        return {**optional, **changes_of(self)}
+        return {**optional, **features_config(self._untracked.chosen_features), **changes_of(self)}
+
+
+def _without_features(model):
+    """The weights of a model but those of the layers that features add."""
+    added = {id(weight) for layer in model._feature_layers for weight in layer.weights}
+    return [weight for weight in model.weights if id(weight) not in added]

@@ -1,10 +1,11 @@
 import keras
 
 from keras_sae.layers import FISTA, LISTA, TiedDense
-from keras_sae.models._centered import add_mean, center_config, resolve_center, subtract_mean
+from keras_sae.models._centered import add_mean, center_config, resolve_center
 from keras_sae.models._changes import original_dtype
 from keras_sae.models._code import append_selections
-from keras_sae.models._dense_graph import check_shape, check_width
+from keras_sae.models._dense_graph import check_shape, check_width, flat_input
+from keras_sae.models._preprocessing import preprocessing_config, shape_to_encode
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
 from keras_sae.models._sparsity import read_sparsity
 from keras_sae.regularizers import ActivityLog
@@ -45,6 +46,10 @@ class SparseCodingAutoencoder(SparseAutoencoder):
             `docs/centring.md`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16". The inference always iterates in float32.
         kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
+        preprocessing: A layer, or a list of layers, that the encoder begins with and the decoder does not undo:
+            `[ContrastNormalization(), ZCAWhitening()]`. They read each input as a vector. The model reconstructs what they
+            give. `fit` or `adapt` sets what they learn from data. See `docs/features.md`.
+        features: What classifiers read, where it is not the code; see `SparseAutoencoder`.
 
     Input shape:
         `(batch, *input_shape)`, float. Use center=True, or centre or whiten the data: the dictionary has no bias.
@@ -83,6 +88,8 @@ class SparseCodingAutoencoder(SparseAutoencoder):
         name=None,
         dtype=None,
         kernel_regularizer=None,
+        preprocessing=None,
+        features=None,
         **kwargs,
     ):
         input_shape = check_shape(input_shape)
@@ -99,16 +106,13 @@ class SparseCodingAutoencoder(SparseAutoencoder):
             name="encode",
             dtype=dtype,
         )
-        inputs = code = keras.Input(input_shape, name="inputs")
-        if resolve_center(center, []):
-            code = subtract_mean(code, "entry", dtype)
-        if len(input_shape) > 1:
-            code = keras.layers.Flatten("channels_last", name="flatten", dtype=dtype)(code)
+        inputs = keras.Input(input_shape, name="inputs")
+        code = flat_input(inputs, preprocessing, resolve_center(center, []), dtype)
         encoder = keras.Model(inputs, append_selections(encode(code), []), name="encoder")
         codes = keras.Input(encoder.outputs[0].shape[1:], name="codes", dtype=encoder.outputs[0].dtype)
         outputs = TiedDense(encode, use_bias=False, name="decode", dtype=dtype)(codes)
-        if len(input_shape) > 1:
-            outputs = keras.layers.Reshape(input_shape, name="restore_shape", dtype=dtype)(outputs)
+        if len(shape_to_encode(encoder)) > 1:
+            outputs = keras.layers.Reshape(shape_to_encode(encoder), name="restore_shape", dtype=dtype)(outputs)
         decoder = keras.Model(codes, add_mean(encoder, outputs, None, dtype), name="decoder")
         super().__init__(
             encoder,
@@ -117,6 +121,7 @@ class SparseCodingAutoencoder(SparseAutoencoder):
             corruption=corruption,
             name=name,
             kernel_regularizer=kernel_regularizer,
+            features=features,
             **kwargs,
         )
 
@@ -124,6 +129,7 @@ class SparseCodingAutoencoder(SparseAutoencoder):
         encode = self.encoder.get_layer("encode")
         return {
             **center_config(self.encoder),
+            **preprocessing_config(self.encoder),
             "name": self.name,
             "trainable": self.trainable,
             "input_shape": self.encoder.inputs[0].shape[1:],

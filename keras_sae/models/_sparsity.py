@@ -7,6 +7,8 @@ import keras
 
 from keras_sae.regularizers import ActivityPenalty
 
+_EXAMPLES = {"features": "SoftThreshold(0.5)", "preprocessing": "ContrastNormalization()"}
+
 # The penalties that models charge, by their ids. They need not be hashable.
 _charged = weakref.WeakValueDictionary()
 
@@ -26,7 +28,7 @@ def read_sparsity(sparsity, levels=("code",), taken=()):
         Two dictionaries of lists by the names of codes: the selections of each of `levels`, in order of application; and
         the penalties of the codes that have some.
     """
-    if _is_config(sparsity) or not isinstance(sparsity, dict):
+    if is_config(sparsity) or not isinstance(sparsity, dict):
         sparsity = {"code": sparsity}
     selections, penalties = {level: [] for level in levels}, {}
     placed, taken = [], set(taken)
@@ -74,7 +76,7 @@ def by_level(sparsity, levels):
         sparsity: As for `read_sparsity`.
         levels: The names of the levels. The last is given the mechanisms themselves.
     """
-    if isinstance(sparsity, dict) and not _is_config(sparsity):
+    if isinstance(sparsity, dict) and not is_config(sparsity):
         return sparsity
     mechanisms = sparsity if isinstance(sparsity, (list, tuple)) else [sparsity]
     return {**{level: [_copy(mechanism) for mechanism in mechanisms] for level in levels[:-1]}, levels[-1]: sparsity}
@@ -129,12 +131,34 @@ def read_model(model, role):
     return model
 
 
-def _is_config(value):
+def read_layers(name, value, taken=()):
+    """The argument `name`, a layer, a list of layers, or their Keras configs, as a list of layers. Built ones are copied.
+
+    Args:
+        taken: Names that no layer gets. Those of the result are unique too.
+    """
+    layers, taken = [], set(taken)
+    for given in value if isinstance(value, (list, tuple)) else [] if value is None else [value]:
+        layer = _from_config(given)
+        if not isinstance(layer, keras.layers.Layer):
+            raise TypeError(
+                f"`{name}` lists layers, such as keras_sae.layers.{_EXAMPLES[name]}, or their Keras configs. "
+                f"Received: {layer!r} of type {type(layer).__name__}."
+            )
+        # A model, such as the `features` of another autoencoder, keeps its weights.
+        if not isinstance(layer, keras.Model) and (layer.built or layer.name in taken):
+            layer = _copy(layer, taken)
+        layers.append(layer)
+        taken.add(layer.name)
+    return layers
+
+
+def is_config(value):
     return isinstance(value, dict) and "class_name" in value and "config" in value
 
 
 def _from_config(value):
-    return keras.saving.deserialize_keras_object(value) if _is_config(value) else value
+    return keras.saving.deserialize_keras_object(value) if is_config(value) else value
 
 
 def mark_charged(penalties):

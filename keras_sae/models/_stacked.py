@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_sae.models._deep import DeepAutoencoder
 from keras_sae.models._level import level_names, one_each
+from keras_sae.models._preprocessing import PREPROCESSED
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
 from keras_sae.models._sparsity import by_level
 
@@ -38,6 +39,10 @@ class StackedAutoencoder(DeepAutoencoder):
             code. With another `output_activation` than linear, the mean is not added. See `docs/centring.md`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
         kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
+        preprocessing: A layer, or a list of layers, that the encoder begins with and the decoder does not undo:
+            `[ContrastNormalization(), ZCAWhitening()]`. They read each input as a vector. The model reconstructs what they
+            give. `fit` or `adapt` sets what they learn from data. See `docs/features.md`.
+        features: What classifiers read, where it is not the code; see `SparseAutoencoder`.
 
     Input shape:
         `(batch, *input_shape)`, float.
@@ -78,6 +83,8 @@ class StackedAutoencoder(DeepAutoencoder):
         name=None,
         dtype=None,
         kernel_regularizer=None,
+        preprocessing=None,
+        features=None,
         **kwargs,
     ):
         code_units = list(code_units) if isinstance(code_units, (list, tuple)) else [code_units]
@@ -100,6 +107,8 @@ class StackedAutoencoder(DeepAutoencoder):
             name=name,
             dtype=dtype,
             kernel_regularizer=kernel_regularizer,
+            preprocessing=preprocessing,
+            features=features,
             **kwargs,
         )
 
@@ -135,7 +144,7 @@ class StackedAutoencoder(DeepAutoencoder):
                 raise ValueError(f"`levels` lists levels to train, of {', '.join(self.levels)}. Received: {name!r}.")
         epochs = dict(zip(levels, one_each("epochs", epochs, len(levels)), strict=True))
         optimizer = keras.optimizers.serialize(keras.optimizers.get(optimizer))
-        x = self._learn_mean(x, y, verbose=verbose, **fit)
+        x = self._learn_statistics(x, y, verbose=verbose, **fit)
         histories = {}
         for name in sorted(epochs, key=self.levels.index):
             with self.level_in_training(name, optimizer, loss) as level:  # makes a fresh optimizer from the config
@@ -177,10 +186,10 @@ class StackedAutoencoder(DeepAutoencoder):
 
         Returns:
             A new `StackedAutoencoder`. Train its new levels by `pretrain(x, levels=[...])`. Running means of penalties start
-            from zero.
+            from zero. Its `features` are its encoder, because its layers have other names.
         """
         code_units = list(code_units) if isinstance(code_units, (list, tuple)) else [code_units]
-        config = self.get_config()
+        config = {key: value for key, value in self.get_config().items() if key != "features"}
         known = len(self.levels)
         names = level_names(known + len(code_units))
         old = {names[self.levels.index(level)]: mechanisms for level, mechanisms in config["sparsity"].items()}
@@ -188,7 +197,7 @@ class StackedAutoencoder(DeepAutoencoder):
         changes = [
             [f"{part}/{renamed.get(layer, layer)}", change, value]
             for (part, _, layer), change, value in ((path.partition("/"), *rest) for path, *rest in config.pop("changes", []))
-            if change != "trainable"
+            if change != "trainable" and part != "features"
         ]
         stack = type(self).from_config(
             {
@@ -221,11 +230,14 @@ class StackedAutoencoder(DeepAutoencoder):
     def _level(self, name):
         """The autoencoder of one level, made of the layers of this model. It reads the input of this model."""
         index = self.levels.index(name)
-        below = None
+        encoding, decoding = self._layers_of(index)
+        below = self.preprocessing
         if index:
             below = keras.Model(self.encoder.inputs[0], self.encoder.get_layer(self.levels[index - 1]).output)
+        elif below is not None:
+            encoding = encoding[[layer.name for layer in encoding].index(PREPROCESSED) + 1 :]
+        if below is not None:
             below.trainable = False
-        encoding, decoding = self._layers_of(index)
         inputs = keras.Input(self.encoder.inputs[0].shape[1:], dtype=self.encoder.inputs[0].dtype, name="inputs")
         code = inputs if below is None else below(inputs, training=False)
         if self.corruption is not None:

@@ -244,8 +244,8 @@ class TrainedOnInput(OwnSteps):
         return sample_weight
 
     def _target(self, given):
-        """What the reconstruction of an input, or of the clean one in its place, is compared with: itself."""
-        return given
+        """What the reconstruction of an input, or of the clean one in its place, is compared with: itself, preprocessed."""
+        return given if self.preprocessing is None else ops.stop_gradient(self.preprocessing(given, training=False))
 
     def _made_of(self, x, y_pred, training):
         """The codes that `y_pred` was decoded from. The forward pass keeps them; at inference they can be made again."""

@@ -7,6 +7,7 @@ from keras_sae.models._centered import center_config, resolve_center
 from keras_sae.models._changes import original_dtype
 from keras_sae.models._dense_graph import check_shape, check_width, check_widths, dense_decoder, dense_encoder
 from keras_sae.models._level import Level
+from keras_sae.models._preprocessing import preprocessing_config
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
 from keras_sae.regularizers import GaussianKL
 
@@ -48,6 +49,10 @@ class VariationalAutoencoder(SparseAutoencoder):
             `docs/centring.md`.
         dtype: Dtype policy of the layers made here, such as "mixed_float16".
         kernel_regularizer: Regularizer of the kernels, such as `keras.regularizers.L2(1e-4)`; see `SparseAutoencoder`.
+        preprocessing: A layer, or a list of layers, that the encoder begins with and the decoder does not undo:
+            `[ContrastNormalization(), ZCAWhitening()]`. They read each input as a vector. The model reconstructs what they
+            give. `fit` or `adapt` sets what they learn from data. See `docs/features.md`.
+        features: What classifiers read, where it is not the code; see `SparseAutoencoder`.
 
     Input shape:
         `(batch, *input_shape)`, float.
@@ -90,6 +95,8 @@ class VariationalAutoencoder(SparseAutoencoder):
         name=None,
         dtype=None,
         kernel_regularizer=None,
+        preprocessing=None,
+        features=None,
         **kwargs,
     ):
         input_shape = check_shape(input_shape)
@@ -102,7 +109,8 @@ class VariationalAutoencoder(SparseAutoencoder):
             Level("posterior", posterior_units, keras.activations.linear),
         )
         kernel_initializer = keras.initializers.get(kernel_initializer)
-        encoder = dense_encoder(input_shape, levels, kernel_initializer, None, dtype, resolve_center(center, []))
+        center = resolve_center(center, [])
+        encoder = dense_encoder(input_shape, levels, kernel_initializer, None, dtype, center, preprocessing)
         code = GaussianSample(name="code", dtype=dtype)(encoder.outputs[0])
         encoder = keras.Model(encoder.inputs[0], code, name="encoder")
         decoder = dense_decoder(encoder, levels, output_activation, False, kernel_initializer, None, dtype)
@@ -113,6 +121,7 @@ class VariationalAutoencoder(SparseAutoencoder):
             corruption=corruption,
             name=name,
             kernel_regularizer=kernel_regularizer,
+            features=features,
             **kwargs,
         )
         self._untracked.levels = levels
@@ -123,6 +132,7 @@ class VariationalAutoencoder(SparseAutoencoder):
         decode = self.decoder.get_layer(self._untracked.levels[0].layer_name("decode"))
         return {
             **center_config(self.encoder),
+            **preprocessing_config(self.encoder),
             "name": self.name,
             "trainable": self.trainable,
             "input_shape": self.encoder.inputs[0].shape[1:],

@@ -193,7 +193,8 @@ def _refuse_python(model, functions):
 
 
 def _float_weights(model):
-    weights = {id(weight): weight for weight in (*model.encoder.weights, *model.decoder.weights) if "float" in weight.dtype}
+    parts = (model.encoder, model.decoder, model.features)
+    weights = {id(weight): weight for part in parts for weight in part.weights if "float" in weight.dtype}
     return list(weights.values())
 
 

@@ -11,6 +11,8 @@ _SOURCES = {
     "model": [models],
     "sparsity": [layers, regularizers, keras.regularizers],
     "corruption": [layers, keras.layers],
+    "preprocessing": [layers, keras.layers],
+    "features": [layers, keras.layers],
     "kernel_initializer": [keras.initializers],
     "optimizer": [keras.optimizers],
     "learning_rate": [keras.optimizers.schedules],
@@ -33,8 +35,8 @@ def make(role, description):
     if not isinstance(description, dict):
         return description
     nested = all(isinstance(value, (dict, list)) for value in description.values())
-    if role == "sparsity" and "class" not in description and nested:
-        return {code: make(role, mechanisms) for code, mechanisms in description.items()}  # keys are names of codes
+    if role in ("sparsity", "features") and "class" not in description and nested:
+        return {code: make(role, each) for code, each in description.items()}  # keys are names of codes
     if "class" not in description:
         raise ValueError(f"`{role}` must name its `class`. Received: {description}.")
     name = description["class"]

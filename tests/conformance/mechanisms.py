@@ -198,16 +198,26 @@ MECHANISMS = {**SELECTIONS, **PENALTIES}
 OTHERS = {
     "AddMean",
     "ActivityPenalty",
+    "BothSigns",
+    "ContrastNormalization",
     "FISTA",
     "GaussianKL",
     "GaussianSample",
+    "GridPooling",
     "LISTA",
+    "LargestShare",
     "MaskingNoise",
+    "Patches",
     "SaltAndPepperNoise",
     "Selection",
+    "SoftKSparse",
+    "SoftThreshold",
+    "Standardize",
     "SubtractMean",
     "TiedConvTranspose",
     "TiedDense",
+    "Triangle",
+    "ZCAWhitening",
 }
 
 

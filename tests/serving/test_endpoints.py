@@ -53,6 +53,7 @@ def test_clients_can_rely_on_names():
     assert names >= {
         ("encode", "inputs", ("codes",)),
         ("encode_top_k", "inputs", ("indices", "values")),
+        ("features", "inputs", ("features",)),
         ("decode", "codes", ("reconstructions",)),
         ("reconstruct", "inputs", ("reconstructions",)),
         ("anomaly_score", "inputs", ("scores",)),

@@ -9,6 +9,7 @@ from keras_sae.serving._endpoints._signatures import signatures_of
 _NAMES = (
     "encode",
     "encode_top_k",
+    "features",
     "decode",
     "reconstruct",
     "anomaly_score",

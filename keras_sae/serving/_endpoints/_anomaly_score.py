@@ -6,8 +6,14 @@ def anomaly_score(model, inputs):
     import tensorflow as tf
 
     outputs = reconstruct(model, inputs)["reconstructions"]
-    errors = tf.square(tf.cast(inputs, outputs.dtype) - outputs)
-    return {"scores": tf.reduce_mean(errors, axis=list(range(1, len(inputs.shape))))}
+    target = inputs if model.preprocessing is None else model.preprocessing(inputs, training=False)
+    errors = tf.square(tf.cast(target, outputs.dtype) - outputs)
+    return {"scores": tf.reduce_mean(errors, axis=list(range(1, len(outputs.shape))))}
+
+
+def _fits(model):
+    target = model.encoder.inputs[0] if model.preprocessing is None else model.preprocessing.outputs[0]
+    return tuple(target.shape) == tuple(model.decoder.outputs[0].shape)
 
 
 ENDPOINT = Endpoint(
@@ -16,5 +22,5 @@ ENDPOINT = Endpoint(
     outputs=("scores",),
     meaning="the mean squared error of each reconstruction",
     function=anomaly_score,
-    fits=lambda model: tuple(model.encoder.inputs[0].shape) == tuple(model.decoder.outputs[0].shape),
+    fits=_fits,
 )

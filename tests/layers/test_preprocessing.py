@@ -1,0 +1,107 @@
+"""Patches, contrast normalisation, whitening and standardisation, against NumPy and numbers by hand."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_sae.layers import ContrastNormalization, Patches, Standardize, SubtractMean, ZCAWhitening
+
+RANDOM = np.random.default_rng(0)
+
+
+def as_numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+@pytest.mark.parametrize(("size", "strides"), [(3, 1), (2, 2), (4, 3), (1, 1)])
+def test_patches_are_flattened_windows(size, strides):
+    images = RANDOM.uniform(size=(2, 7, 9, 3)).astype("float32")
+    windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2))[:, ::strides, ::strides]
+    expected = np.moveaxis(windows, 3, -1).reshape(*windows.shape[:3], -1)
+    layer = Patches(size, strides)
+    np.testing.assert_array_equal(as_numpy(layer(images)), expected)
+    assert layer.compute_output_shape(images.shape) == expected.shape
+    assert layer.compute_output_shape((None, None, 9, 3))[1:] == (None, *expected.shape[2:])
+
+
+def test_patches_of_series_and_volumes():
+    series = np.arange(4.0).reshape(1, 4, 1)
+    assert as_numpy(Patches(2)(series)).tolist() == [[[0, 1], [1, 2], [2, 3]]]
+    assert Patches(2)(np.zeros((1, 3, 3, 3, 2), "float32")).shape == (1, 2, 2, 2, 16)
+
+
+def test_patches_larger_than_the_image_are_refused():
+    with pytest.raises(ValueError, match="not smaller than a patch"):
+        Patches(6).build((None, 5, 8, 1))
+
+
+def test_contrast_normalisation_of_pixels_from_0_to_255_by_the_published_formula():
+    pixels = RANDOM.integers(0, 256, size=(5, 2, 12)).astype("float64")
+    expected = (pixels - pixels.mean(-1, keepdims=True)) / np.sqrt(pixels.var(-1, keepdims=True) + 10)
+    np.testing.assert_allclose(as_numpy(ContrastNormalization()((pixels / 255).astype("float32"))), expected, atol=1e-5)
+
+
+def test_whitened_data_is_white():
+    data = RANDOM.normal(size=(500, 4)) @ RANDOM.normal(size=(4, 4)) + 3
+    layer = ZCAWhitening(epsilon=1e-9)
+    layer.build((None, 4))
+    assert not layer.is_adapted
+    halves = [layer.statistics(half) for half in np.split(data, 2)]
+    layer.learn([one + other for one, other in zip(*halves, strict=True)])
+    assert layer.is_adapted
+    white = as_numpy(layer(data.astype("float32")))
+    np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(np.cov(white.T, bias=True), np.eye(4), atol=1e-4)
+    np.testing.assert_allclose(as_numpy(layer.matrix), as_numpy(layer.matrix).T, atol=1e-6)  # ZCA, not PCA
+
+
+def test_weights_count_samples_and_what_is_not_finite_counts_nothing():
+    data = np.array([[1.0, 2.0], [3.0, 0.0], [np.nan, 9.0]])
+    for layer in (ZCAWhitening(), Standardize(), SubtractMean()):
+        layer.build((None, 2))
+        weighted = layer.statistics(data, np.array([2.0, 1.0, 1.0]))
+        repeated = layer.statistics(data[[0, 0, 1]])
+        for one, other in zip(weighted, repeated, strict=True):
+            np.testing.assert_allclose(one, other)
+
+
+def test_standardize_by_hand():
+    # Entries 0, 2 and 1, 5: means 1 and 3, deviations 1 and 2; of all entries mean 2, variance 3.5.
+    data = np.array([[[0.0, 1.0], [2.0, 5.0]]])
+    for options, expected in (
+        ({"per": "channel"}, [[-1, -1], [1, 1]]),
+        ({"per": "channel", "center": False}, [[0, 0.5], [2, 2.5]]),
+        ({"per": "all", "center": False}, data[0] / np.sqrt(3.5)),
+        ({"per": "entry"}, [[0, 0], [0, 0]]),  # one sample: nothing varies, and nothing is divided by 0
+    ):
+        layer = Standardize(**options)
+        layer.build(data.shape)
+        layer.learn(layer.statistics(data))
+        np.testing.assert_allclose(as_numpy(layer(data))[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [ContrastNormalization, ZCAWhitening, Standardize])
+def test_half_precision_rounds_the_result_alone(make):
+    data = RANDOM.uniform(size=(20, 6)).astype("float32")
+    whole, half = make(), make(dtype="mixed_float16")
+    for layer in (whole, half):
+        layer.build((None, 6))
+        if hasattr(layer, "learn"):
+            layer.learn(layer.statistics(data))
+    result = half(data)
+    assert keras.backend.standardize_dtype(result.dtype) == "float16"
+    np.testing.assert_array_equal(as_numpy(result), as_numpy(whole(data)).astype("float16"))
+
+
+def test_bad_arguments_are_refused():
+    for make, match in (
+        (lambda: Patches(0), "`size`"),
+        (lambda: Patches(2, strides=0), "`strides`"),
+        (lambda: ContrastNormalization(0), "`offset`"),
+        (lambda: ZCAWhitening(0), "`epsilon`"),
+        (lambda: Standardize(per="unit"), "`per`"),
+        (lambda: ZCAWhitening().build((None, None)), "last size"),
+        (lambda: Standardize().build((None, None, 3)), "every size"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            make()

@@ -1,0 +1,206 @@
+"""`features`, what classifiers read, and `preprocessing`, what the encoder begins with."""
+
+import copy
+
+import keras
+import numpy as np
+import pytest
+
+from keras_sae.layers import (
+    BothSigns,
+    ContrastNormalization,
+    GridPooling,
+    KSparse,
+    Patches,
+    SoftKSparse,
+    SoftThreshold,
+    Standardize,
+    ZCAWhitening,
+)
+from keras_sae.models import ConvolutionalAutoencoder, DeepAutoencoder, DenseAutoencoder, SparseAutoencoder, StackedAutoencoder
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.uniform(size=(20, 7, 6, 3)).astype("float32")
+PATCHES = IMAGES[:, 1:4, 2:5]
+OFFSET = 10 / 255**2
+
+
+def as_numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def of_patches(**arguments):
+    """A convolutional k-sparse encoder over whitened patches."""
+    keras.utils.set_random_seed(0)
+    return ConvolutionalAutoencoder(
+        (None, None, 3),
+        10,
+        KSparse(2),
+        kernel_size=1,
+        strides=1,
+        tied=True,
+        preprocessing=[Patches(3), ContrastNormalization(), ZCAWhitening(0.01)],
+        features={
+            "encode": [
+                SoftThreshold(0.1),
+                BothSigns(),
+                GridPooling(2, "sum"),
+                keras.layers.Flatten("channels_last"),
+                Standardize(),
+            ]
+        },
+        **arguments,
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = of_patches()
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(PATCHES, batch_size=10, verbose=0)
+    model.adapt_features(IMAGES)
+    return model
+
+
+def features_by_hand(model, images):
+    """Features of a model `of_patches`: every patch by itself, in float64."""
+
+    def normalised(patches):
+        flat = patches.reshape(*patches.shape[:-3], -1).astype("float64")
+        return (flat - flat.mean(-1, keepdims=True)) / np.sqrt(flat.var(-1, keepdims=True) + OFFSET)
+
+    seen = normalised(PATCHES)
+    variances, axes = np.linalg.eigh(np.cov(seen.T, bias=True))
+    matrix = axes / np.sqrt(variances.clip(0) + 0.01) @ axes.T
+    windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(1, 2))  # (n, 5, 4, channels, 3, 3)
+    white = (normalised(np.moveaxis(windows, 3, -1)) - seen.mean(axis=0)) @ matrix
+    encode = model.encoder.get_layer("encode")
+    responses = white @ as_numpy(encode.kernel)[0, 0] + as_numpy(encode.bias)
+    responses = np.sign(responses) * np.maximum(np.abs(responses) - 0.1, 0)
+    both = np.concatenate([np.maximum(responses, 0), np.maximum(-responses, 0)], axis=-1)
+    cells = [both[:, row, column].sum(axis=(1, 2)) for row in np.s_[:2, 2:] for column in np.s_[:2, 2:]]
+    flat = np.concatenate(cells, axis=-1)
+    deviation = flat.std(axis=0)
+    return white, (flat - flat.mean(axis=0)) / np.where(deviation > 1e-9, deviation, 1)
+
+
+def test_the_convolutional_form_equals_each_patch_by_itself(model):
+    white, expected = features_by_hand(model, IMAGES)
+    np.testing.assert_allclose(as_numpy(model.preprocessing(IMAGES)), white, atol=1e-4)
+    np.testing.assert_allclose(as_numpy(model.features(IMAGES)), expected, atol=1e-3)
+
+
+def test_one_model_reads_images_of_any_size(model):
+    assert model.features.output_shape == (None, 80)
+    assert model.features(RANDOM.uniform(size=(2, 9, 12, 3)).astype("float32")).shape == (2, 80)
+    assert model.encoder(IMAGES).shape == (20, 5, 4, 10)
+
+
+def test_an_autoencoder_reconstructs_what_preprocessing_gives(model):
+    assert model.evaluate(IMAGES, verbose=0)[0] == pytest.approx(
+        np.square(as_numpy(model(IMAGES)) - as_numpy(model.preprocessing(IMAGES))).mean(), rel=1e-4
+    )
+
+
+def test_features_survive_files_copies_and_configs(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    model.save_to_preset(tmp_path / "preset")
+    again = type(model).from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    expected = as_numpy(model.features(IMAGES))
+    for other in (
+        again,
+        keras.models.load_model(tmp_path / "model.keras"),
+        SparseAutoencoder.from_preset(tmp_path / "preset"),
+        copy.deepcopy(model),
+    ):
+        np.testing.assert_allclose(as_numpy(other.features(IMAGES)), expected, atol=1e-6)
+        assert other.get_config().keys() == model.get_config().keys()
+
+
+@pytest.mark.parametrize("make", [DenseAutoencoder, StackedAutoencoder, DeepAutoencoder])
+def test_dense_models_read_preprocessed_vectors(make):
+    levels = {"hidden_units": [7], "code_units": 8} if make is DeepAutoencoder else {"code_units": 8}
+    model = make(PATCHES.shape[1:], sparsity=KSparse(2), preprocessing=[ContrastNormalization(), ZCAWhitening()], **levels)
+    assert model.output_shape == (None, 3, 3, 3)
+    assert not model.centers
+    model.adapt(PATCHES)
+    flat = PATCHES.reshape(20, -1)
+    flat = (flat - flat.mean(-1, keepdims=True)) / np.sqrt(flat.var(-1, keepdims=True) + OFFSET)
+    variances, axes = np.linalg.eigh(np.cov(flat.T.astype("float64"), bias=True))
+    white = (flat - flat.mean(axis=0)) @ (axes / np.sqrt(variances.clip(0) + 0.1) @ axes.T)
+    np.testing.assert_allclose(as_numpy(model.preprocessing(PATCHES)).reshape(20, -1), white, atol=1e-4)
+    model.compile("sgd", "mse", run_eagerly=True)
+    if make is StackedAutoencoder:
+        history = model.pretrain(PATCHES, batch_size=20, verbose=0)["code"].history["reconstruction_loss"][0]
+        assert history < 2 * np.square(white).mean()  # it reconstructs what is white, not pixels
+    assert make.from_config(model.get_config()).get_config() == model.get_config()
+
+
+def test_features_read_the_encoder_unless_something_is_set():
+    model = DenseAutoencoder(6, 8, KSparse(2))
+    assert model.features is model.encoder
+    assert "features" not in model.get_config()
+    assert "preprocessing" not in model.get_config()
+    assert model.preprocessing is None
+
+
+def test_features_of_several_layers_are_concatenated_in_the_order_of_the_encoder():
+    features = {"code": [], "level_1": [keras.layers.ReLU()]}
+    model = DeepAutoencoder(6, [5], 4, KSparse(2), features=features)
+    x = RANDOM.normal(size=(3, 6)).astype("float32")
+    first = as_numpy(keras.Model(model.encoder.inputs[0], model.encoder.get_layer("level_1").output)(x))
+    expected = np.concatenate([np.maximum(first, 0), as_numpy(model.encoder(x))], axis=1)
+    np.testing.assert_allclose(as_numpy(model.features(x)), expected, atol=1e-6)
+
+
+def test_with_features_keeps_the_weights():
+    model = DenseAutoencoder(6, 8, KSparse(2), center=True, features=Standardize())
+    model.adapt(RANDOM.normal(size=(9, 6)) + 1)
+    x = RANDOM.normal(size=(3, 6)).astype("float32")
+    other = model.with_features({"encode": SoftKSparse(3)})
+    np.testing.assert_array_equal(as_numpy(other(x)), as_numpy(model(x)))
+    encode = keras.Model(model.encoder.inputs[0], model.encoder.get_layer("encode").output)
+    np.testing.assert_allclose(as_numpy(other.features(x)), as_numpy(SoftKSparse(3)(encode(x))), atol=1e-6)
+    assert other.with_features(None).features is not other.encoder
+
+
+def test_layers_of_features_are_frozen_with_the_model_and_stay_so():
+    model = DenseAutoencoder(6, 8, KSparse(2), features=keras.layers.Dense(3, name="head"))
+    model._feature_layers[0].trainable = False
+    again = DenseAutoencoder.from_config(model.get_config())
+    assert [weight.trainable for weight in again._feature_layers[0].weights] == [False, False]
+    assert again.encoder.trainable_weights
+
+
+def test_fit_learns_in_the_order_of_the_layers_and_once():
+    model = DenseAutoencoder(6, 8, KSparse(2), preprocessing=[Standardize(), ZCAWhitening(0.01)], center=True)
+    model.compile("sgd", "mse", run_eagerly=True)
+    x = (RANDOM.normal(size=(40, 6)) * 5 + 3).astype("float32")
+    model.fit(((x[i : i + 10],) for i in range(0, 40, 10)), verbose=0, steps_per_epoch=4)
+    first = [as_numpy(weight) for weight in model.encoder.weights if weight.name in ("mean", "deviation", "matrix")]
+    np.testing.assert_allclose(first[0], x.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(np.cov(as_numpy(model.preprocessing(x)).T, bias=True), np.eye(6), atol=0.1)
+    model.fit(x + 1, verbose=0)
+    second = [as_numpy(weight) for weight in model.encoder.weights if weight.name in ("mean", "deviation", "matrix")]
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_cannot_be_read_is_refused():
+    for features, error, match in (
+        ({"encoded": KSparse(1)}, ValueError, "Did you mean 'encode'"),
+        ({"encode": [], "inputs": []}, ValueError, "layers are"),
+        ("relu", TypeError, "`features` lists layers"),
+        ([KSparse], TypeError, "`features` lists layers"),
+    ):
+        with pytest.raises(error, match=match):
+            DenseAutoencoder(6, 8, features=features)
+    with pytest.raises(TypeError, match="`preprocessing` lists layers"):
+        DenseAutoencoder(6, 8, preprocessing="zca")
+    with pytest.raises(ValueError, match="channels last"):
+        ConvolutionalAutoencoder((8, 8, 1), 4, features=keras.layers.Flatten("channels_first"))
+    with pytest.raises(ValueError, match="must agree"):
+        ConvolutionalAutoencoder((8, 8, 1), [4, 4], features={"level_1": [], "code": []})
+    with pytest.raises(ValueError, match="number of axes"):
+        ConvolutionalAutoencoder((8, 8, 1), 4, preprocessing=keras.layers.Flatten("channels_last"))
