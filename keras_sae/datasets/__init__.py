@@ -10,6 +10,7 @@ from keras_sae.datasets._load_own import load_folder, load_series, load_table
 from keras_sae.datasets._on_disk import OnDisk
 from keras_sae.datasets._own_data import OPTIONS, described, open_path
 from keras_sae.datasets._patches import patches, whiten, zca
+from keras_sae.datasets._random_patches import random_patches
 from keras_sae.datasets._series import Series
 from keras_sae.datasets._table import Table
 
@@ -26,6 +27,7 @@ __all__ = [
     "load_table",
     "load_training",
     "patches",
+    "random_patches",
     "save_arrays",
     "whiten",
     "zca",

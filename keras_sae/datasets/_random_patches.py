@@ -22,7 +22,10 @@ def random_patches(images, size, count, seed=0):
     >>> random_patches(np.zeros((10, 32, 32, 3), "uint8"), 6, count=1000).shape
     (1000, 6, 6, 3)
     """
-    size, count = check_integer("size", size, "is the height and width of a patch"), check_integer("count", count, "counts patches")
+    size, count = (
+        check_integer("size", size, "is the height and width of a patch"),
+        check_integer("count", count, "counts patches"),
+    )
     sizes = images.shape[1:-1]
     if not 1 <= len(sizes) <= 3 or min(sizes) < size or len(images) == 0:
         raise ValueError(

@@ -9,10 +9,10 @@ from keras_sae.serving._endpoints._signatures import signatures_of
 _NAMES = (
     "encode",
     "encode_top_k",
-    "features",
     "decode",
     "reconstruct",
     "anomaly_score",
+    "features",
 )
 ENDPOINTS = tuple(importlib.import_module(f"{__name__}._{name}").ENDPOINT for name in _NAMES)
 
