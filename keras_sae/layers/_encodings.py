@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from keras_sae._checks import check_integer, check_number
-from keras_sae.layers._top_k import keep, largest_of_rows, rows_across, with_nan_of, without_nan
+from keras_sae.layers._top_k import keep, largest_of_rows, rows_across, with_nan_of
+from keras_sae.ops import without_nan
 
 _ROUNDING = 1e-6
 
