@@ -52,7 +52,16 @@ def test_the_command_is_installed():
         assert re.search(rf"^ +{name}\b", printed, re.MULTILINE)
 
 
-ANSWERS = ["--help", "train --help", "--version", "list", "list --markdown", "info mnist_dense_ksparse", "recipes"]
+ANSWERS = [
+    "--help",
+    "train --help",
+    "detect --help",
+    "--version",
+    "list",
+    "list --markdown",
+    "info mnist_dense_ksparse",
+    "recipes",
+]
 ERRORS = [
     "nonsense",
     "train mnist_dense_kl --set epoch=3",
@@ -60,6 +69,9 @@ ERRORS = [
     "info no_such_preset",
     "export no_such_preset somewhere",
     "train no_such_recipe",
+    "train no_such_table.csv",
+    "calibrate no_such_preset",
+    "detect no_such_preset somewhere --output scores.csv",
 ]
 
 

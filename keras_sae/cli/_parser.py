@@ -18,6 +18,8 @@ COMMANDS = (
     "export",
     "verify-export",
     "encode",
+    "calibrate",
+    "detect",
 )
 
 

@@ -25,6 +25,7 @@ class Folder:
     Attributes:
         class_names: List of the names of classes, sorted; empty where images lie flat.
         counts: Dictionary from splits to their numbers of images.
+        sizes: Dictionary from `(height, width)` of files to the first file of that size.
         size: `(height, width)` of the images as they are read.
         channels: 1 or 3.
 
@@ -52,6 +53,7 @@ class Folder:
         sizes, is_grey = check_files(self.root, tuple(sorted(files)))
         if len(sizes) > 1 and image_size is None:
             raise ValueError(_several_sizes(self.root, sizes))
+        self.sizes = sizes
         self.size = image_size or next(iter(sizes))
         self.channels = {None: 1 if is_grey else 3, "grayscale": 1, "rgb": 3}[color_mode]
         self._read = reader(image_size, resize, self.channels, next(iter(sizes)) if len(sizes) == 1 else None)

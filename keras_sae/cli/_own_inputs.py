@@ -1,0 +1,102 @@
+"""Reads data for a saved model as the model was trained on it: a folder, a table, a series, or an array of inputs."""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_sae._nouns import noun_of
+from keras_sae.datasets import Folder, Series, Table
+
+BATCH = 256
+
+
+class Inputs:
+    """Data at a path, read as a preset's model reads it.
+
+    Args:
+        path: A folder of images, a table, a series, or a `.npy` array of inputs.
+        metadata: The metadata of the preset.
+
+    Attributes:
+        noun: What a sample is called.
+        key, names: What identifies a sample ("file", "row", ...), and a list of that for all samples.
+        columns: The names of the columns of a table, or None.
+
+    Raises:
+        ValueError, OSError: The data cannot be read, or does not fit the model. The message says why.
+    """
+
+    def __init__(self, path, metadata):
+        self.path = Path(path).expanduser()
+        self.shape = tuple(metadata["input_shape"])
+        self._data = metadata.get("data", {})
+        self.columns = None
+        if not self.path.exists():
+            raise FileNotFoundError(f"There is no file or folder {str(path)!r}.")
+        self._open()
+        self.noun = noun_of(self.shape, {**self._data, "name": str(path)})
+
+    def batches(self):
+        """Arrays of inputs, in order."""
+        if isinstance(self._opened, np.ndarray):
+            for start in range(0, len(self._opened), BATCH):
+                yield self._opened[start : start + BATCH]
+            return
+        yield from self.dataset().as_numpy_iterator()
+
+    def dataset(self):
+        """The same as what `AnomalyDetector` takes: an array, or a data set of batches."""
+        if isinstance(self._opened, np.ndarray):
+            return self._opened
+        return self._opened.dataset(self._split).map(lambda example: example["image"]).batch(BATCH).prefetch(1)
+
+    def __len__(self):
+        return len(self.names)
+
+    def _open(self):
+        if self.path.is_dir():
+            self._open_folder()
+        elif "window" in self._data:
+            self._open_series()
+        elif self.path.suffix.lower() == ".npy":
+            self._opened = np.load(self.path, allow_pickle=False, mmap_mode="r")
+            self._check_shape(self._opened.shape)
+            self.key, self.names = "sample", list(range(len(self._opened)))
+        else:
+            self._opened, self._split = Table(self.path, columns=self._data.get("columns")), "train"
+            self.columns = self._opened.columns
+            self._check_shape(self._opened.rows.shape)
+            self.key, self.names = "row", list(range(len(self._opened.rows)))
+
+    def _open_folder(self):
+        if len(self.shape) != 3 or self.shape[-1] not in (1, 3):
+            raise ValueError(f"The model reads inputs of shape {self.shape}, and {str(self.path)!r} is a folder of images.")
+        color_mode = "grayscale" if self.shape[-1] == 1 else "rgb"
+        folder = Folder(self.path, self.shape[:2], self._data.get("resize", "stretch"), color_mode)
+        if "image_size" not in self._data:
+            for size, file in folder.sizes.items():
+                if size != self.shape[:2]:
+                    raise ValueError(
+                        f"The model was trained on images of {self.shape[0]} x {self.shape[1]} pixels (height x width), "
+                        f"without resizing, and {file!r} in {str(self.path)!r} has {size[0]} x {size[1]}. Resize the "
+                        f"images, or train the model with data.image_size = [{self.shape[0]}, {self.shape[1]}]."
+                    )
+        self._opened, self._split = folder, "+".join(folder.counts)
+        self.key, self.names = "file", folder.files(self._split)[0]
+
+    def _open_series(self):
+        options = {key: self._data[key] for key in ("window", "stride") if key in self._data}
+        is_array = self.path.suffix.lower() == ".npy"
+        self._opened, self._split = (
+            Series(self.path, columns=None if is_array else self._data.get("columns"), **options),
+            "train",
+        )
+        self._check_shape((1, self._opened.window, self._opened.steps.shape[1]))
+        self.key, self.names = "first_step", self._opened.starts_of("train").tolist()
+
+    def _check_shape(self, shape):
+        if tuple(shape[1:]) != self.shape or shape[0] == 0:
+            raise ValueError(
+                f"The model reads inputs of shape (n, {', '.join(map(str, self.shape))}), with n at least 1. Received: shape "
+                f"{tuple(shape)} from {str(self.path)!r}."
+            )
