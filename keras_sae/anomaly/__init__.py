@@ -2,4 +2,7 @@
 
 from keras_sae.anomaly._detector import AnomalyDetector
 
+# Not listed, because it is for other packages of keras_sae.
+from keras_sae.anomaly._storage import has_detector as has_detector
+
 __all__ = ["AnomalyDetector"]

@@ -22,6 +22,7 @@ class Calibration:
         interval: The bounds between which the rate on new normal data lies with probability `confidence`.
         confidence: That probability.
         quantiles: Scores of the normal samples, at evenly spaced shares from the lowest to the highest.
+        input_range: The lowest and the highest number in these samples, as the model reads them.
         l0: Mean number of units that are active at a position of the codes of these samples; None without a code.
         dead_units: Number of units that fired for none of these samples; None without a code.
     """
@@ -33,15 +34,18 @@ class Calibration:
     interval: tuple
     confidence: float
     quantiles: tuple
+    input_range: tuple
     l0: float | None = None
     dead_units: int | None = None
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "interval": tuple(config["interval"]), "quantiles": tuple(config["quantiles"])})
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in config.items()})
 
     def get_config(self):
-        return {**dataclasses.asdict(self), "interval": list(self.interval), "quantiles": list(self.quantiles)}
+        """A dictionary for JSON."""
+        config = dataclasses.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
 
 
 def samples_needed(rate):

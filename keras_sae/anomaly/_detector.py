@@ -9,7 +9,7 @@ from keras_sae.anomaly._learning import calibrated, learn
 from keras_sae.anomaly._network import (
     check_model,
     check_score,
-    has_code,
+    detector_model,
     network,
     only,
     possible_scores,
@@ -163,35 +163,6 @@ class AnomalyDetector(Estimator):
         self._threshold, self.calibration = threshold, calibration
         return self
 
-    def fit(self, x, y=None):
-        """Calibrates for `false_positive_rate`; with `epochs`, trains the model first.
-
-        Args:
-            x: Normal samples. With `epochs`, an array: four fifths train the model and teach the score its statistics, the
-                others set the threshold.
-            y: Ignored.
-
-        Returns:
-            The detector.
-        """
-        if not self.epochs:
-            return self.calibrate(x, self.false_positive_rate)
-        samples = self._samples(x, "x")
-        if samples.count is None:
-            raise TypeError(
-                "With `epochs`, `fit` splits its samples and needs an array. Received: a data set. Train the model with "
-                "`model.fit`, and call `calibrate` with other normal samples."
-            )
-        order = np.random.default_rng(0).permutation(samples.count)
-        held_out = max(samples.count // 5, 1)
-        check_supports(self.false_positive_rate, held_out)
-        whole = np.concatenate(list(samples.batches()))
-        if not self.model.compiled:
-            self.model.compile("adam", "mse")
-        train = whole[order[held_out:]]
-        self.model.fit(train, *(() if has_code(self.model) else (train,)), epochs=self.epochs, verbose=0)
-        return self.calibrate(whole[order[:held_out]], self.false_positive_rate, training=train)
-
     def score_samples(self, x):
         """The scores of samples, float32 of shape `(n,)`. High is anomalous.
 
@@ -220,6 +191,14 @@ class AnomalyDetector(Estimator):
                 f"reconstructions of shape {self.model.output_shape} for inputs of shape {self.model.input_shape}."
             )
         return self._over_batches("maps", x)
+
+    def as_model(self):
+        """The calibrated detector as a functional `keras.Model`, from inputs as the autoencoder reads them.
+
+        Its outputs are a dictionary: `scores`, float32; `is_anomalous`, boolean; `threshold`, float32, the same for each
+        sample; and `maps`, as of `anomaly_map`, where there are such maps. It shares its weights with the autoencoder.
+        """
+        return detector_model(self.model, self._score, self._window, self.threshold)
 
     def save_to_preset(self, directory, metadata=None, examples=None, card=None):
         """Saves model and detector as a preset, which `from_preset` and `keras_sae.serving.export` read.

@@ -5,6 +5,8 @@ import inspect
 import numpy as np
 
 from keras_sae._checks import nearest
+from keras_sae.anomaly._calibration import check_supports
+from keras_sae.anomaly._network import has_code
 
 
 class Estimator:
@@ -32,6 +34,35 @@ class Estimator:
             )
         self.__init__(**{**self.get_params(), **params})
         return self
+
+    def fit(self, x, y=None):
+        """Calibrates for `false_positive_rate`; with `epochs`, trains the model first.
+
+        Args:
+            x: Normal samples. With `epochs`, an array: four fifths train the model and teach the score its statistics, the
+                others set the threshold.
+            y: Ignored.
+
+        Returns:
+            The detector.
+        """
+        if not self.epochs:
+            return self.calibrate(x, self.false_positive_rate)
+        samples = self._samples(x, "x")
+        if samples.count is None:
+            raise TypeError(
+                "With `epochs`, `fit` splits its samples and needs an array. Received: a data set. Train the model with "
+                "`model.fit`, and call `calibrate` with other normal samples."
+            )
+        order = np.random.default_rng(0).permutation(samples.count)
+        held_out = max(samples.count // 5, 1)
+        check_supports(self.false_positive_rate, held_out)
+        whole = np.concatenate(list(samples.batches()))
+        if not self.model.compiled:
+            self.model.compile("adam", "mse")
+        train = whole[order[held_out:]]
+        self.model.fit(train, *(() if has_code(self.model) else (train,)), epochs=self.epochs, verbose=0)
+        return self.calibrate(whole[order[:held_out]], self.false_positive_rate, training=train)
 
     def decision_function(self, x):
         """The threshold less the scores, `(n,)`: negative for anomalies, as scikit-learn defines it."""

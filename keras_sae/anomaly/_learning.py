@@ -61,11 +61,13 @@ def calibrated(score, model, window, samples, rate, halved, learned):
     whole = network(model, score, window)
     scorer = only(whole, *(name for name in ("scores", "codes") if name in whole.output))
     scores, first, constant, use = [], None, True, CodeUse()
+    low, high = np.inf, -np.inf
     for batch in samples.batches():
         batch = batch[~for_statistics(batch)] if halved else batch
         if not len(batch):
             continue
         first = batch[:1] if first is None else first
+        low, high = min(low, float(batch.min())), max(high, float(batch.max()))
         constant = constant and bool((batch == first).all())
         made = predict(scorer, batch)
         scores.append(made["scores"])
@@ -91,6 +93,7 @@ def calibrated(score, model, window, samples, rate, halved, learned):
         expected_rate=expected,
         interval=interval,
         confidence=CONFIDENCE,
+        input_range=(low, high),
         quantiles=tuple(float(each) for each in quantiles),
         **use.figures(),
     )

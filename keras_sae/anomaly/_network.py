@@ -121,5 +121,30 @@ def only(whole, *names):
 
 def predict(part, batch):
     """The outputs of a network for a batch, as arrays."""
-    made = part.predict_on_batch(batch)
-    return {name: np.asarray(value) for name, value in made.items()}
+    # In sizes that are powers of two: each size is compiled once.
+    padded = np.resize(batch, (1 << (len(batch) - 1).bit_length(), *batch.shape[1:]))
+    return {name: np.asarray(value)[: len(batch)] for name, value in part.predict_on_batch(padded).items()}
+
+
+class _Decide(keras.layers.Layer):
+    """Compares scores with the threshold."""
+
+    def __init__(self, threshold, **kwargs):
+        super().__init__(dtype="float32", autocast=False, **kwargs)
+        self._threshold = np.float32(threshold)
+
+    def call(self, scores):
+        return {
+            # True of NaN. TensorFlow would turn `not (scores <= threshold)` into `scores > threshold`.
+            "is_anomalous": ops.where(scores <= self._threshold, False, True),
+            "threshold": ops.zeros_like(scores) + self._threshold,
+        }
+
+
+def detector_model(model, score, window, threshold):
+    """A functional model from inputs to `scores`, `is_anomalous`, `threshold`, and `maps` where the model has such."""
+    whole = network(model, score, window)
+    outputs = {"scores": whole.output["scores"], **_Decide(threshold, name="decide")(whole.output["scores"])}
+    if "maps" in whole.output:
+        outputs["maps"] = whole.output["maps"]
+    return keras.Model(whole.inputs[0], outputs, name="detector")

@@ -52,6 +52,11 @@ def read_files(preset):
         ) from error
 
 
+def has_detector(preset):
+    """Whether a preset holds a detector."""
+    return DESCRIPTION in presets.read_metadata(presets.find(preset), verify=False)["files"]
+
+
 def summary_of(score, threshold, calibration):
     """What the metadata of a preset says about its detector."""
     summary = {"score": score.name, "threshold": threshold}

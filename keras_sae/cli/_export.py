@@ -12,7 +12,8 @@ SUMMARY = "export a pretrained model as a SavedModel for TF Serving"
 DETAILS = (
     "Writes DIR/VERSION, a SavedModel with an endpoint for each use: codes, their largest entries, reconstructions, anomaly "
     "scores and more. DIR/README.md says how to serve it; next to it are a client and server configuration. If DIR ends in "
-    ".onnx, .tflite or .xml, the encoder is written to that file for ONNX Runtime, LiteRT or OpenVINO."
+    ".onnx, .tflite or .xml, the encoder, or the detector of a preset that has one, is written to that file for ONNX Runtime, "
+    "LiteRT or OpenVINO."
 )
 
 
@@ -54,8 +55,13 @@ def run(options):
             "Exporting for TF Serving needs the TensorFlow backend of Keras, which reads presets of every backend. Set "
             f"KERAS_BACKEND=tensorflow. Received: the backend {keras.backend.backend()!r}."
         )
-    from keras_sae.serving import export, export_encoder, read_description
+    from keras_sae.anomaly import has_detector
+    from keras_sae.serving import export, export_detector, export_encoder, read_description
 
+    if to_file and has_detector(options.preset):
+        difference = export_detector(options.preset, options.directory)
+        print(f"Wrote the detector to {options.directory}. Its outputs differ from those of Keras by at most {difference:.1e}.")
+        return
     if to_file:
         difference = export_encoder(options.preset, options.directory)
         print(f"Wrote the encoder to {options.directory}. Its codes differ from those of Keras by at most {difference:.1e}.")

@@ -6,34 +6,38 @@ import keras
 import numpy as np
 
 from keras_sae import presets
+from keras_sae.anomaly import AnomalyDetector
 from keras_sae.models import SparseAutoencoder
 
 
-def _run_onnx(path, inputs):
+def _run_onnx(path, inputs, names):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path))
-    return session.run(None, {session.get_inputs()[0].name: inputs})[0]
+    return session.run(names or [session.get_outputs()[0].name], {session.get_inputs()[0].name: inputs})
 
 
-def _run_litert(path, inputs):
+def _run_litert(path, inputs, names):
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(str(path)).get_signature_runner()
     (name,) = runner.get_input_details()
-    (codes,) = runner(**{name: inputs}).values()
-    return codes
+    outputs = runner(**{name: inputs})
+    return [outputs[each] for each in names or outputs]
 
 
-def _run_openvino(path, inputs):
+def _run_openvino(path, inputs, names):
     import openvino
 
     # On some processors, OpenVINO computes in half precision by default.
     compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return compiled(inputs)[0]
+    outputs = compiled(inputs)
+    # Selections leave further outputs of their own.
+    return [outputs[compiled.output(name)] for name in names] if names else [outputs[0]]
 
 
-# By suffix: the name of the format in Keras, the extra with its exporter and runtime, and a function that runs a file.
+# By suffix: the name of the format in Keras, the extra with its exporter and runtime, and a function that runs a file and
+# returns a list of its outputs of these names, or of the only one where there are no names.
 FORMATS = {
     ".onnx": ("onnx", "onnx", _run_onnx),
     ".tflite": ("litert", "litert", _run_litert),
@@ -67,41 +71,75 @@ def export_encoder(model, path):
         RuntimeError: The file gives codes that differ from the encoder's.
         ValueError: The suffix is unknown, a weight is NaN or infinite, or the encoder cannot be written in this format.
     """
+    path = _check_path(path)
+    if isinstance(model, (str, os.PathLike)):
+        model = SparseAutoencoder.from_preset(model)
+    return _write(model.encoder, path, f"encoder of {model.name!r}")
+
+
+def export_detector(detector, path):
+    """Writes a calibrated detector in another format: from inputs to scores, flags, the threshold and maps.
+
+    The formats and checks are those of `export_encoder`. The outputs are `scores`, `is_anomalous`, `threshold` and, where
+    reconstructions can be compared with inputs, `maps`. Inputs are floats as the model reads them: divide uint8 pixels by 255.
+
+    Args:
+        detector: A calibrated `keras_sae.anomaly.AnomalyDetector`, or the name or directory of a preset that holds one.
+        path: The file to write. Its suffix is the format.
+
+    Returns:
+        Float, the largest difference of an output from that of the detector.
+
+    Raises:
+        FileExistsError, ImportError, RuntimeError, ValueError: As in `export_encoder`. Or the detector is not calibrated.
+    """
+    path = _check_path(path)
+    if isinstance(detector, (str, os.PathLike)):
+        detector = AnomalyDetector.from_preset(detector)
+    return _write(detector.as_model(), path, f"detector of {detector.model.name!r}")
+
+
+def _check_path(path):
+    """The path, if its suffix is a format and nothing is there."""
     path = Path(path).expanduser()
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
+    if path.suffix.lower() not in FORMATS:
         raise ValueError(
             f"The suffix of `path` is the format and must be one of {', '.join(FORMATS)}. Received: {str(path)!r}. "
             "To write a SavedModel, use `export`."
         )
-    if isinstance(model, (str, os.PathLike)):
-        model = SparseAutoencoder.from_preset(model)
-    presets.check_finite(model.encoder, "is not exported")
+    return path
+
+
+def _write(network, path, what):
+    """Writes a functional model, and returns by how much its outputs differ from those of the file."""
+    presets.check_finite(network, "is not exported")
+    suffix = path.suffix.lower()
     for file in (path, path.with_suffix(".bin")) if suffix == ".xml" else (path,):
         _refuse_existing(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     kind, extra, run = FORMATS[suffix]
-    inputs = np.random.default_rng(0).uniform(size=(3, *(size or 32 for size in model.encoder.input_shape[1:])))
-    inputs = inputs.astype(keras.backend.standardize_dtype(model.encoder.inputs[0].dtype))
-    codes = keras.ops.convert_to_numpy(model.encoder(inputs, training=False))
+    inputs = np.random.default_rng(0).uniform(size=(3, *(size or 32 for size in network.inputs[0].shape[1:])))
+    inputs = inputs.astype(keras.backend.standardize_dtype(network.inputs[0].dtype))
+    expected = network(inputs, training=False)  # the exporters want that a model has been called
+    names = sorted(expected) if isinstance(expected, dict) else None
+    expected = [expected[name] for name in names] if names else [expected]
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as temporary:
         draft = Path(temporary) / f"{path.stem}{suffix}"
         try:
-            model.encoder.export(str(draft), format=kind, verbose=False)
-            written = run(draft, inputs)
+            network.export(str(draft), format=kind, verbose=False)
+            written = run(draft, inputs, names)
         except ImportError as error:
             raise ImportError(
                 f'A package for {suffix} files is not installed: {error}. Install it with pip install "keras_sae[{extra}]".'
             ) from error
         except Exception as error:
-            raise ValueError(
-                f"The encoder of {model.name!r} cannot be written as a {suffix} file: {type(error).__name__}: {error}"
-            ) from error
-        difference = float(np.abs(written - codes).max())
-        if not difference <= 1e-4 * max(1.0, float(np.abs(codes).max())):
-            raise RuntimeError(
-                f"The {suffix} file of the encoder of {model.name!r} was not kept: its codes differ by {difference:.1e}."
-            )
+            raise ValueError(f"The {what} cannot be written as a {suffix} file: {type(error).__name__}: {error}") from error
+        difference = 0.0
+        for found, tensor in zip(written, expected, strict=True):
+            value = keras.ops.convert_to_numpy(tensor).astype("float64")
+            difference = max(difference, float(np.abs(found - value).max()))
+            if not np.abs(found - value).max() <= 1e-4 * max(1.0, float(np.abs(value).max())):
+                raise RuntimeError(f"The {suffix} file of the {what} was not kept: its outputs differ by {difference:.1e}.")
         files = {file: path if file == draft else path.parent / file.name for file in sorted(Path(temporary).iterdir())}
         for target in files.values():
             _refuse_existing(target)

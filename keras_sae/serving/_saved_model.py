@@ -8,6 +8,7 @@ import numpy as np
 from keras_sae import presets
 from keras_sae._checks import check_integer
 from keras_sae._pixels import as_input
+from keras_sae.anomaly import AnomalyDetector, has_detector
 from keras_sae.models import SparseAutoencoder
 from keras_sae.serving._assets import served_name, write_model_assets, write_version_assets
 from keras_sae.serving._endpoints import ENDPOINTS, check_top_k, signatures_of
@@ -18,7 +19,7 @@ WEIGHTS = ("float32", "bfloat16")
 CALLS_PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
-def export(model, directory, version=None, top_k=None, image_inputs=False, weights=None, examples=None):
+def export(model, directory, version=None, top_k=None, image_inputs=False, weights=None, examples=None, detector=None):
     """Exports a model for TF Serving: a SavedModel in `directory/version`, with everything that a server and its clients need.
 
     Endpoints (signatures), each for a batch of any size:
@@ -30,12 +31,15 @@ def export(model, directory, version=None, top_k=None, image_inputs=False, weigh
     `serving_default` is `encode`. `indices` count along the flattened code: `(height, width, units)` for a code of maps.
     `anomaly_score` needs reconstructions of the shape of the inputs and is left out otherwise.
 
+    `detect` and `anomaly_map` come with a calibrated detector: one that you pass, or that of a preset. To serve another
+    threshold or score, calibrate again and export the next version; the model stays as it is.
+
     The SavedModel runs without keras_sae and without Keras. It is written to a temporary folder and moved into place, so a
     server that polls `directory` never sees an incomplete version, and a failed export leaves nothing behind.
     `docs/serving.md` lists the other files: warm-up requests, golden examples, checksums and the configuration of a server.
 
     Args:
-        model: A `SparseAutoencoder`, or the name or directory of a preset.
+        model: A `SparseAutoencoder`, the name or directory of a preset, or an `AnomalyDetector`.
         directory: Folder of the model, TF Serving's `model_base_path`. Its last part is the name of the model. In requests,
             accents are dropped, and characters other than letters, digits and `_.-` are replaced by `_`.
         version: Integer, at least 0. TF Serving serves the highest one. By default 1 more than the highest in `directory`.
@@ -47,6 +51,7 @@ def export(model, directory, version=None, top_k=None, image_inputs=False, weigh
             model. Arithmetic stays in the type of the model.
         examples: Array of up to 8 finite inputs for the golden examples. By default those of the preset, or else random numbers
             in [0, 1).
+        detector: A calibrated `keras_sae.anomaly.AnomalyDetector` of this model, or None for that of the preset, if it has one.
 
     Returns:
         `pathlib.Path` of `directory/version`.
@@ -65,7 +70,7 @@ def export(model, directory, version=None, top_k=None, image_inputs=False, weigh
     >>> served(inputs=tf.zeros((3, 784)))["indices"].shape
     TensorShape([3, 10])
     """
-    model, examples = _load(model, examples)
+    model, examples, detector = _load(model, examples, detector)
     if version is not None:
         version = check_integer("version", version, "is the number of the exported version", at_least=0)
     if weights is not None and weights not in WEIGHTS:
@@ -88,7 +93,10 @@ def export(model, directory, version=None, top_k=None, image_inputs=False, weigh
         )
     presets.check_finite(model, "is not exported")
     examples = _check_examples(model, examples)
-    signatures = signatures_of(ENDPOINTS, model, {"top_k": check_top_k(model, top_k)}, image_inputs)
+    if image_inputs:
+        _check_pixels(examples, detector)
+    options = {"top_k": check_top_k(model, top_k), "detector": detector and detector.as_model()}
+    signatures = signatures_of(ENDPOINTS, model, options, image_inputs)
     refuse_existing(directory, version)
     with temporary_folder(directory) as temporary:
         draft = temporary / "model"
@@ -102,19 +110,45 @@ def export(model, directory, version=None, top_k=None, image_inputs=False, weigh
 export.__doc__ = export.__doc__.replace("{endpoints}", "\n    ".join(endpoint.row() for endpoint in ENDPOINTS))
 
 
-def _load(model, examples):
-    """The model and its examples, from the argument `model`."""
+def _load(model, examples, detector):
+    """The model, its examples and its detector, from the arguments of `export`."""
+    if isinstance(model, AnomalyDetector):
+        detector = model if detector is None else detector
+        model = model.model
     if isinstance(model, (str, os.PathLike)):
         reference = presets.load_reference(model)
         if examples is None and reference is not None:
             examples = reference["inputs"]
-        model = SparseAutoencoder.from_preset(model)
+        if detector is None and has_detector(model):
+            detector = AnomalyDetector.from_preset(model)
+            model = detector.model
+        else:
+            model = SparseAutoencoder.from_preset(model)
     if not isinstance(model, SparseAutoencoder):
         raise TypeError(
-            "`model` must be a SparseAutoencoder, or the name or directory of a preset. "
+            "`model` must be a SparseAutoencoder, an AnomalyDetector of one, or the name or directory of a preset. "
             f"Received: {model!r} of type {type(model).__name__}."
         )
-    return model, examples
+    if detector is not None and (not isinstance(detector, AnomalyDetector) or detector.model is not model):
+        raise ValueError(
+            "`detector` must be an AnomalyDetector of the exported model, since its threshold holds for no other. "
+            f"Received: detector={detector!r}. Export the detector itself: `export(detector, directory)`."
+        )
+    return model, examples, detector
+
+
+def _check_pixels(examples, detector):
+    """Refuses endpoints for images where the model reads something other than pixels in [0, 1]."""
+    ranges = {"the examples": (float(examples.min()), float(examples.max()))}
+    if detector is not None and detector.calibration is not None:
+        ranges["the samples that the detector was calibrated on"] = detector.calibration.input_range
+    for what, (low, high) in ranges.items():
+        if low < -1e-3 or high > 1 + 1e-3:
+            raise ValueError(
+                "`image_inputs` divides pixels by 255 and gives them to the model, which must read images in [0, 1]. Received: "
+                f"a model of other images: {what} go from {low:.3g} to {high:.3g}. Make such preprocessing part of the model "
+                "(`center=True` subtracts the mean), or leave `image_inputs` out."
+            )
 
 
 def _check_examples(model, examples):

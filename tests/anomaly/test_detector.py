@@ -76,6 +76,19 @@ def test_the_false_positive_rate_holds_on_new_data(axes, score):
     assert detector.predict(np.zeros((1, 5))).tolist() == [1]
 
 
+def test_the_detector_as_a_model_gives_the_same_flags_and_flags_nan(axes):
+    model, plane = axes
+    detector = AnomalyDetector(model, score="combined").calibrate(plane(300, 6), 0.1)
+    x = plane(100, 16)
+    outputs = {name: keras.ops.convert_to_numpy(value) for name, value in detector.as_model()(x).items()}
+    assert set(outputs) == {"scores", "is_anomalous", "threshold", "maps"}
+    np.testing.assert_array_equal(outputs["is_anomalous"], detector.is_anomalous(x))
+    np.testing.assert_allclose(outputs["threshold"], np.full(100, detector.threshold, "float32"))
+    np.testing.assert_allclose(outputs["maps"], detector.anomaly_map(x), rtol=1e-4, atol=1e-7)
+    missing = detector.as_model().predict(np.full((2, 5), np.nan, "float32"), verbose=0)
+    assert missing["is_anomalous"].tolist() == [True, True]
+
+
 def test_auto_takes_the_score_that_tells_mixed_rows(axes):
     # Mixed rows leave the plane, and their codes are not unusual.
     model, plane = axes

@@ -15,8 +15,9 @@ from keras_sae.serving._endpoints._endpoint import Endpoint
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
 
-PLAIN = {"serving_default", *(endpoint.name for endpoint in ENDPOINTS)}
-READ_INPUTS = [endpoint.name for endpoint in ENDPOINTS if endpoint.reads == "inputs"]
+WITHOUT_DETECTOR = [endpoint for endpoint in ENDPOINTS if "detector" not in endpoint.options]
+PLAIN = {"serving_default", *(endpoint.name for endpoint in WITHOUT_DETECTOR)}
+READ_INPUTS = [endpoint.name for endpoint in WITHOUT_DETECTOR if endpoint.reads == "inputs"]
 
 LOAD = """
 import sys

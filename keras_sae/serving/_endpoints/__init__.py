@@ -13,6 +13,8 @@ _NAMES = (
     "reconstruct",
     "anomaly_score",
     "features",
+    "detect",
+    "anomaly_map",
 )
 ENDPOINTS = tuple(importlib.import_module(f"{__name__}._{name}").ENDPOINT for name in _NAMES)
 

@@ -17,7 +17,7 @@ class Endpoint:
         outputs: Names of the outputs.
         meaning: What the outputs are, for README and docstring.
         function: `(model, tensor, **options)`, returns a dictionary of tensors.
-        options: Names of the arguments of `export` that `function` takes.
+        options: Names of the arguments of `export` that `function` takes. Without one of them there is no such endpoint.
         fits: Of a model, whether it can have this endpoint.
         tolerance: How far an output may be from its golden value, relative to the largest golden value or 1.
         indices_of: Only with the outputs `indices` and `values`: the endpoint whose `codes` the indices point into.

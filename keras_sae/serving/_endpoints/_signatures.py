@@ -19,9 +19,13 @@ class Signature:
 
 
 def signatures_of(endpoints, model, options, image_inputs=False):
-    """The signatures of a model by name. `options` are arguments of `export` that endpoints take."""
+    """The signatures of a model by name. `options` are arguments of `export`; endpoints whose option is None are left out."""
     readers = {"inputs": inputs_of(model), "codes": codes_of(model)}
-    endpoints = [endpoint for endpoint in endpoints if endpoint.fits(model)]
+    endpoints = [
+        endpoint
+        for endpoint in endpoints
+        if endpoint.fits(model) and all(options.get(name) is not None for name in endpoint.options)
+    ]
 
     def signature(endpoint, reader, suffix=""):
         bound = functools.partial(endpoint.function, model, **{name: options[name] for name in endpoint.options})
