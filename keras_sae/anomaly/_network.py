@@ -28,10 +28,12 @@ def has_code(model):
 
 
 def reconstructs(model):
-    """Whether the output of a model can be compared with its input."""
+    """Whether the output of a model can be compared with its input, or with what its `preprocessing` makes of that."""
     output = model.decoder.outputs[0] if has_code(model) else model.outputs[0]
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
-    return "float" in dtype and tuple(output.shape) == tuple(model.inputs[0].shape)
+    preprocessing = getattr(model, "preprocessing", None)
+    target = model.inputs[0] if preprocessing is None else preprocessing.outputs[0]
+    return "float" in dtype and tuple(output.shape) == tuple(target.shape)
 
 
 def possible_scores(model):
@@ -84,7 +86,8 @@ def network(model, score, window):
     It shares its weights with `model`. Corruption is not part of it, and layers run as at inference.
     """
     inputs = keras.Input(batch_shape=(None, *model.inputs[0].shape[1:]), dtype=model.inputs[0].dtype, name="inputs")
-    parts = {"inputs": inputs}
+    preprocessing = getattr(model, "preprocessing", None)
+    parts = {"inputs": inputs if preprocessing is None else preprocessing(inputs, training=False)}
     if has_code(model):
         parts["codes"] = model.encoder(inputs, training=False)
     if reconstructs(model):

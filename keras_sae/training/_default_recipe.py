@@ -63,9 +63,11 @@ def _size_of(folder, given):
 def _model(shape):
     entries = math.prod(shape)
     units = min(64, 2 * entries)
+    # Columns have units of their own. Scaled inside the model, the detector reads raw rows wherever it is served.
+    scaling = {"center": True} if len(shape) == 3 else {"preprocessing": {"class": "Standardize"}}
     return {
         "class": "DenseAutoencoder",
         "code_units": units,
         "sparsity": {"class": "KSparse", "k": max(1, min(8, entries // 4))},
-        "center": True,
+        **scaling,
     }

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_sae import presets
+from keras_sae.datasets import load_table
 from keras_sae.training import _publish, evaluate_preset, load_recipe, publish, train
 
 pytest.importorskip("tensorflow", reason="own data is read by TensorFlow")
@@ -76,7 +77,9 @@ def test_cards_of_tables_speak_of_rows(tmp_path):
     (tmp_path / "pumps.csv").write_text(f"pressure,flow,noise\n{text}\n")
     recipe = load_recipe(tmp_path / "pumps.csv", ["epochs=1"])
     assert recipe.title == "k-sparse autoencoder of the rows in pumps.csv"
-    train(recipe, tmp_path / "run", verbose=0)
+    model = train(recipe, tmp_path / "run", verbose=0)
+    scaled = model.preprocessing.predict(load_table(tmp_path / "pumps.csv")[0], verbose=0)
+    np.testing.assert_allclose(scaled.std(axis=0), 1, atol=0.3)  # inside the model
     preset = publish(tmp_path / "run")
     assert presets.read_metadata(preset)["data"]["columns"] == ["pressure", "flow", "noise"]
     card = (preset / "README.md").read_text()
