@@ -8,16 +8,17 @@ from keras_sae.distributed import replica_count, sum_over_replicas
 from keras_sae.layers import selections_of
 from keras_sae.models._code_metrics import distinct_names, split_metrics
 from keras_sae.models._fit_arguments import choose_modes, read_arguments, refuse_class_weight, refuse_vectors
+from keras_sae.models._forward import Forward
 from keras_sae.models._inputs import as_float, check_target, one_of, split_labels
 from keras_sae.models._level import apply_constraints
 from keras_sae.models._objective import KERNEL_REGULARIZER, Objective
-from keras_sae.models._own_steps import OwnSteps
 from keras_sae.models._position_mask import masks_of
+from keras_sae.ops import fuse_adam
 
 _SIGNATURES = {name: inspect.signature(getattr(keras.Model, name)) for name in ("fit", "evaluate", "predict", "train_on_batch")}
 
 
-class TrainedOnInput(OwnSteps):
+class TrainedOnInput(Forward):
     """How a `SparseAutoencoder` trains: on its own input, with penalties and metrics of the code that it decoded from."""
 
     def _prepare_training(self, codes, penalties, kernel_regularizer):
@@ -63,8 +64,7 @@ class TrainedOnInput(OwnSteps):
         inputs = self._read(inputs)
         if self.corruption is not None:
             inputs = self.corruption(inputs, training=training)
-        made = self._untracked.encode(inputs, training=training)
-        outputs = self.decoder(made["codes"]["code"], training=training)
+        made, outputs = self._encode_and_decode(inputs, training)
         if self.penalties or self._untracked.code_metrics:
             self._untracked.forward.last = (outputs, made)
         self._add_losses(made, training)
@@ -104,7 +104,7 @@ class TrainedOnInput(OwnSteps):
         distinct_names(of_code, ["loss", *self._parts_of_loss()], [metrics, weighted_metrics])
         for selection in selections_of(self.encoder):
             selection.compile_by_xla(kwargs.get("jit_compile") is True)
-        optimizer = keras.optimizers.get(optimizer)
+        optimizer = fuse_adam(keras.optimizers.get(optimizer))
         if auto_scale_loss and self.computes_in_float16 and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, auto_scale_loss=auto_scale_loss, **kwargs)

@@ -1,8 +1,9 @@
 """Fast operations on wide codes of which few entries count: exact top-k, and products of sparse codes with dense kernels."""
 
-from keras_sae.ops._sparse_dense import dense_entries, sparse_dense_matmul, to_dense
+from keras_sae.ops._adam import fuse_adam
+from keras_sae.ops._sparse_dense import dense_entries, on_cpu, sparse_dense_matmul, to_dense
 from keras_sae.ops._top_k import has_nan, largest_entries, top_k, without_nan
 
-# Not listed, because they are for the other packages of keras_sae: dense_entries, has_nan,
-# largest_entries, to_dense, without_nan.
+# Not listed, because they are for the other packages of keras_sae: dense_entries, fuse_adam, has_nan, largest_entries, on_cpu,
+# to_dense, without_nan.
 __all__ = ["sparse_dense_matmul", "top_k"]

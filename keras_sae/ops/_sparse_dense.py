@@ -50,7 +50,7 @@ def sparse_dense_matmul(values, indices, kernel):
     return product(values, kernel)
 
 
-def dense_entries(inputs, kernel, bias, product, indices):
+def dense_entries(inputs, kernel, bias, product, indices, transposed=None):
     """The entries at `indices` of `inputs @ kernel + bias`, with gradients by sparse products. TensorFlow only.
 
     Args:
@@ -59,20 +59,29 @@ def dense_entries(inputs, kernel, bias, product, indices):
         bias: Tensor of shape `(units,)`, or None.
         product: The value of `inputs @ kernel + bias`, without gradient.
         indices: Integer tensor of shape `(batch, k)`.
+        transposed: None, or the transposed kernel, where the caller has it. It then gets the gradient of the kernel.
     """
     import tensorflow as tf
 
     @tf.custom_gradient
     def entries(inputs, kernel, *bias):
         def gradient(upstream):
-            of_kernel = tf.transpose(transposed_matmul(upstream, indices, inputs, kernel.shape[1]))
-            of_inputs = _weighted_rows(upstream, indices, tf.transpose(kernel))
-            of_bias = [_sum_by_unit(upstream, indices, each.shape[0]) for each in bias]
-            return (of_inputs, of_kernel, *of_bias)
+            of_kernel = transposed_matmul(upstream, indices, inputs, units)
+            of_inputs = _weighted_rows(upstream, indices, tf.transpose(kernel) if transposed is None else kernel)
+            of_bias = [_sum_by_unit(upstream, indices, units) for _ in bias]
+            return (of_inputs, tf.transpose(of_kernel) if transposed is None else of_kernel, *of_bias)
 
         return tf.gather(product, indices, batch_dims=1), gradient
 
-    return entries(inputs, kernel, *(() if bias is None else (bias,)))
+    units = kernel.shape[1]
+    return entries(inputs, kernel if transposed is None else transposed, *(() if bias is None else (bias,)))
+
+
+def on_cpu():
+    """Whether TensorFlow computes on CPUs alone, where these products were measured."""
+    import tensorflow as tf
+
+    return not tf.config.list_logical_devices("GPU")
 
 
 def to_dense(values, indices, units):

@@ -1,0 +1,52 @@
+import keras
+
+from keras_sae.models._own_steps import OwnSteps
+from keras_sae.models._sparse_path import SparsePath, pays
+from keras_sae.ops import on_cpu
+
+
+class Forward(OwnSteps):
+    """Runs encoder and decoder by their layers, or by the sparse path where that computes the same in less time."""
+
+    @property
+    def sparse_path(self):
+        """Whether the model computes with the few entries that a `KSparse` keeps, rather than with dense codes.
+
+        None, the default, decides by the sizes: in `fit`, `evaluate` and `predict` on TensorFlow without XLA and without GPUs,
+        where the code has at least 2,048 units, and at least 64 for each entry that stays. True does so wherever it is
+        possible, also in calls of the model; False never. The model, its values and its gradients are the same, up to
+        rounding. Set it before `fit`; it is not saved.
+
+        A model can be run so if its code is made by a plain `Dense`, linear or ReLU, with a `KSparse` after it, and read by a
+        `Dense` or `TiedDense` first. Quantised layers and layers with LoRA run as they are.
+        """
+        return getattr(self._untracked, "sparse_path", None)
+
+    @sparse_path.setter
+    def sparse_path(self, value):
+        if value not in (True, False, None):
+            raise ValueError(f"`sparse_path` must be True, False, or None for the default. Received: {value!r}.")
+        self._untracked.sparse_path = value
+        self.train_function = self.test_function = self.predict_function = None  # to be traced again
+
+    def _encode_and_decode(self, inputs, training):
+        """What the encoder makes of `inputs`, a dictionary of codes and masks, and their reconstruction."""
+        if self._takes_sparse_path():
+            wanted = bool(self.penalties or self._untracked.code_metrics)
+            worth = pays if self.sparse_path is None else (lambda units, k: k < units)
+            outputs, codes = self._untracked.path(inputs, training, wanted, worth)
+            return {"codes": codes, "masks": {}}, outputs
+        made = self._untracked.encode(inputs, training=training)
+        return made, self.decoder(made["codes"]["code"], training=training)
+
+    def _takes_sparse_path(self):
+        wanted = self.sparse_path
+        if wanted is False or keras.backend.backend() != "tensorflow" or self._untracked.masked or self.jit_compile:
+            return False
+        if wanted is None and not (getattr(self._untracked.forward, "own_step", False) and on_cpu()):
+            return False
+        if not hasattr(self._untracked, "path"):
+            names = dict.fromkeys(self.objective.codes) if self.penalties else ()
+            self._untracked.path = SparsePath(self.encoder, self.decoder, [name for name in names if name != "code"])
+        path = self._untracked.path
+        return path.applies() and (wanted or pays(path.units, path.selection.k))

@@ -1,0 +1,173 @@
+"""The forward pass of a model whose code has few entries, without products of the dense code."""
+
+import inspect
+
+import keras
+from keras import ops
+
+from keras_sae.layers import KSparse, TiedDense
+from keras_sae.ops import dense_entries, has_nan, largest_entries, sparse_dense_matmul, to_dense, without_nan
+
+# What pays was measured on a CPU with TensorFlow; see docs/speed.md.
+LEAST_UNITS = 2048
+LEAST_UNITS_PER_ENTRY = 64
+
+
+def pays(units, k):
+    """Whether the sparse path is faster for a code of this width with `k` entries."""
+    return units >= LEAST_UNITS and units >= LEAST_UNITS_PER_ENTRY * k
+
+
+class SparsePath:
+    """Runs `decoder(encoder(x))` by the entries that a `KSparse` keeps: their rows of the decoder, and sparse gradients.
+
+        hidden -> all units, without gradient -> top-k -> entries -> rows of the decoding kernel, weighted -> reconstruction
+
+    Args:
+        encoder, decoder: The models.
+        codes: Names of the codes that are wanted besides "code".
+
+    Attributes:
+        fits: Whether encoder and decoder are made in a way that this path computes.
+    """
+
+    def __init__(self, encoder, decoder, codes=()):
+        self.encoder, self.decoder = encoder, decoder
+        self.encode, self.selection = _end_of(encoder)
+        self.decode, *self.rest = _chain(decoder) or [None]
+        self.fits = self.encode is not None and self.decode is not None
+        if self.fits:
+            self.before = keras.Model(encoder.inputs[0], self.encode.input)
+            known = {layer.name: layer for layer in self.before.layers}
+            self.fits = all(name in known for name in codes)
+            if self.fits:
+                outputs = {name: known[name].output for name in codes}
+                self.before = keras.Model(encoder.inputs[0], {"hidden": self.encode.input, "codes": outputs})
+
+    @property
+    def units(self):
+        """The width of the code."""
+        return self.encode.units
+
+    def applies(self):
+        """Whether this path computes what the layers do as they are now."""
+        return (
+            self.fits
+            and _is_plain(self.encode)
+            and self.encode.activation in (keras.activations.linear, keras.activations.relu)
+            and (_is_plain(self.decode) or (type(self.decode) is TiedDense and _is_plain(self.decode.tied_to)))
+            and self.decode.activity_regularizer is None
+            and _holds(self.selection.compute_dtype, self.encode.compute_dtype)
+        )
+
+    def __call__(self, inputs, training, wants_code, worth=pays):
+        """The reconstruction of `inputs`, and a dictionary of codes, in which "code" is None unless it is wanted.
+
+        Args:
+            inputs: What the encoder reads.
+            training: Whether the model is in training.
+            wants_code: Whether the dense code is wanted.
+            worth: Function of the width of the code and of `k`. Where it returns False, the layers run as they are.
+        """
+        made = self.before(inputs, training=training)
+        hidden = made["hidden"]
+
+        def run(count, limit=None):
+            if worth(self.units, count if limit is None else limit):
+                outputs, code = self._sparse(hidden, count, limit, wants_code, training)
+            else:
+                code = self.selection(self.encode(hidden), training=training)
+                outputs = self.decoder(code, training=training)
+            return (outputs, code) if wants_code else outputs
+
+        selection = self.selection
+        found = selection.at_current_k(run) if training and selection.trainable else run(selection.kept)
+        outputs, code = found if wants_code else (found, None)
+        return outputs, {**made["codes"], "code": code}
+
+    def entries(self, hidden, count, limit=None, transposed=None):
+        """The entries of the code that stay: values and indices, the dense product, and whether there may be a NaN in it."""
+        encode, selection = self.encode, self.selection
+        hidden = ops.cast(hidden, encode.compute_dtype)
+        kernel = ops.cast(ops.convert_to_tensor(encode.kernel), encode.compute_dtype)
+        bias = ops.cast(ops.convert_to_tensor(encode.bias), encode.compute_dtype) if encode.use_bias else None
+        product = ops.matmul(hidden, kernel)
+        product = ops.stop_gradient(product if bias is None else ops.add(product, bias))
+        doubtful = has_nan(product)
+        scores = ops.cond(doubtful, lambda: without_nan(product), lambda: product)
+        # After a ReLU, the largest in absolute value are those of the largest value.
+        magnitude = selection.select_by == "magnitude" and encode.activation is keras.activations.linear
+        _, indices = largest_entries(scores, count if limit is None else limit, magnitude, ordered=limit is not None)
+        values = encode.activation(dense_entries(hidden, kernel, bias, product, indices, transposed))
+        if limit is not None:
+            values = ops.where(ops.arange(limit, dtype="int32") < count, values, ops.zeros_like(values))
+        return ops.cast(values, selection.compute_dtype), indices, product, doubtful
+
+    def _sparse(self, hidden, count, limit, wants_code, training):
+        decode = self.decode
+        kernel = decode.shared_kernel() if isinstance(decode, TiedDense) else decode.kernel
+        kernel = ops.cast(ops.convert_to_tensor(kernel), decode.compute_dtype)
+        transposed = None
+        if isinstance(decode, TiedDense):
+            kernel = ops.transpose(kernel)
+            if decode.tied_to is self.encode and decode.compute_dtype == self.encode.compute_dtype:
+                transposed = kernel  # both gradients are added before they are transposed
+        values, indices, product, doubtful = self.entries(hidden, count, limit, transposed)
+        code = None
+        if wants_code:
+            code = to_dense(values, indices, self.units)
+            nan = ops.cast(float("nan"), code.dtype)
+            code = ops.cond(doubtful, lambda: ops.where(ops.isnan(product), nan, code), lambda: code)
+        values = ops.cond(doubtful, lambda: _with_nan_of_rows(product, values), lambda: values)
+        outputs = sparse_dense_matmul(ops.cast(values, decode.compute_dtype), indices, kernel)
+        if decode.use_bias:
+            outputs = ops.add(outputs, ops.cast(ops.convert_to_tensor(decode.bias), decode.compute_dtype))
+        outputs = decode.activation(outputs)
+        for layer in self.rest:
+            in_training = {"training": training} if "training" in inspect.signature(layer.call).parameters else {}
+            outputs = layer(outputs, **in_training)
+        return outputs, code
+
+
+def _end_of(encoder):
+    """The layer that makes the code of a functional encoder and the selection after it, or `(None, None)`."""
+    makes = {id(layer.output): layer for layer in encoder.layers if not isinstance(layer, keras.layers.InputLayer)}
+    layer = makes.get(id(encoder.outputs[0]))
+    while type(layer) is keras.layers.Identity:
+        layer = makes.get(id(layer.input))
+    selection = layer
+    if type(selection) is not KSparse or len(selection.input.shape) != 2:
+        return None, None
+    encode = makes.get(id(selection.input))
+    return (encode, selection) if type(encode) is keras.layers.Dense else (None, None)
+
+
+def _chain(model):
+    """The layers of a functional model of which each reads what the one before it made, or None."""
+    tensor, layers = model.inputs[0], [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    for layer in layers:
+        if isinstance(layer, keras.Model) or layer.input is not tensor:
+            return None
+        tensor = layer.output
+    return layers if tensor is model.outputs[0] else None
+
+
+def _is_plain(layer):
+    """Whether a layer is a `Dense` as Keras makes it: not quantised, without LoRA, and charged nothing for its output."""
+    return (
+        type(layer) is keras.layers.Dense
+        and layer.quantization_mode is None
+        and not layer.lora_enabled
+        and layer.activity_regularizer is None
+    )
+
+
+def _holds(wide, narrow):
+    """Whether the first dtype holds every value of the second."""
+    return keras.backend.result_type(wide, narrow) == wide
+
+
+def _with_nan_of_rows(product, values):
+    """Makes all entries NaN in rows that have one, as a product with the dense code would."""
+    doubtful = ops.any(ops.isnan(product), axis=-1, keepdims=True)
+    return ops.where(doubtful, ops.cast(float("nan"), values.dtype), values)
