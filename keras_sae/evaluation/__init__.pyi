@@ -7,6 +7,7 @@ from ._encode import as_input, encode
 from ._features import coherence, features
 from ._finetune import finetune
 from ._gabor import gabor, gabor_fit
+from ._localization import aupro, average_precision
 from ._pca import compare_with_pca
 from ._probe import probe
 from ._probe_encoder import probe_encoder
@@ -21,7 +22,9 @@ __all__ = [
     "SUITES",
     "anomaly",
     "as_input",
+    "aupro",
     "auroc",
+    "average_precision",
     "bootstrap_interval",
     "code_statistics",
     "coherence",

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sae.evaluation import anomaly, auroc
+from keras_sae.evaluation import SUITES, anomaly, aupro, auroc, average_precision
 from keras_sae.models import DenseAutoencoder
 
 
@@ -16,38 +16,61 @@ def test_areas_of_known_rankings():
 
 
 def test_areas_are_those_of_scikit_learn():
-    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import average_precision_score, roc_auc_score
 
     random = np.random.default_rng(0)
     anomalous, scores = random.uniform(size=500) < 0.7, random.integers(0, 50, 500)
     assert auroc(anomalous, scores) == pytest.approx(roc_auc_score(anomalous, scores))
+    assert average_precision(anomalous, scores) == pytest.approx(average_precision_score(anomalous, scores))
+
+
+def test_overlap_of_regions_by_hand():
+    masks = np.zeros((2, 4, 4), bool)
+    masks[0, 0, :2] = masks[0, 3, 3] = True  # two regions; the second image is normal
+    maps = np.zeros((2, 4, 4))
+    maps[0, 0, 0], maps[0, 3, 3], maps[1, 0, 0] = 3, 1, 2
+    # Half of the first region lies above all normal pixels, the other half above none. The second has one of 29 above it.
+    assert aupro(masks, maps, limit=0.3) == pytest.approx((0.5 + (0.3 - 1 / 29) / 0.3) / 2)
+    assert aupro(masks, np.ones((2, 4, 4))) == 0
+    with pytest.raises(ValueError, match="with 0 anomalous pixels"):
+        aupro(masks & False, maps)
+
+
+def lines(count, seed):
+    """Samples of two classes, on two lines."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, count)
+    x = np.zeros((count, 4))
+    x[np.arange(count), 2 * labels] = x[np.arange(count), 2 * labels + 1] = random.normal(size=count)
+    return x.astype("float32"), labels
+
+
+def build():
+    model = DenseAutoencoder(4, 1, activation="linear")
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    return model
 
 
 def test_an_autoencoder_of_a_class_tells_the_others():
-    random = np.random.default_rng(0)
-
-    def data(count):
-        labels = random.integers(0, 2, count)
-        x = np.zeros((count, 4))
-        x[np.arange(count), 2 * labels] = x[np.arange(count), 2 * labels + 1] = random.normal(size=count)
-        return x.astype("float32"), labels
-
-    built = []
-
-    def build():
-        keras.utils.set_random_seed(len(built))
-        model = DenseAutoencoder(4, 1, activation="linear")
-        model.compile(keras.optimizers.Adam(0.05), "mse")
-        built.append(model)
-        return model
-
     said = []
-    result = anomaly(build, data(200), data(200), epochs=10, batch_size=20, report=said.append)
+    result = anomaly(build, lines(200, 0), lines(200, 1), epochs=10, batch_size=20, report=said.append)
+    assert set(result) == {"auroc", "interval", "classes"}
     assert set(result["classes"]) == {"0", "1"}
     assert result["auroc"] == pytest.approx(np.mean(list(result["classes"].values())))
     low, high = result["interval"]
     assert 95 < low <= result["auroc"] <= high
-    assert len(built) == len(said) == 2
+    assert len(said) == 2
+
+
+@pytest.mark.slow  # four models and their detectors
+def test_a_detector_for_each_class_and_seed():
+    options = {"epochs": 8, "batch_size": 20, "score": "reconstruction", "seeds": 2, "false_positive_rate": 0.1}
+    result = anomaly(build, lines(300, 0), lines(200, 1), **options)
+    assert list(result["seeds"]) == ["0", "1"]
+    assert result["auroc"] == pytest.approx(np.mean(list(result["seeds"].values())), abs=1e-3)
+    assert result["average_precision"] > 95
+    assert 0 <= result["false_positive_rate"] < 25
+    assert "thresholds calibrated for 10 %" in "".join(SUITES["anomaly"].section(result, options, {}))
 
 
 def test_labels_are_needed():
