@@ -24,8 +24,11 @@ class WinnerTakeAll(Selection):
       sample keeps everything.
 
     With `lifetime` alone, a code passes unchanged at inference: the zeros then come from the activation before, by default
-    a ReLU. Among equal entries the first ones win. Gradients flow through the winners only. A NaN takes no place among
-    the winners and leaves the layer as NaN; see `Selection`.
+    a ReLU. The decoder has then learned from other codes than it reads. To reconstruct well, train it once more with the
+    encoder frozen, as `refit_decoder` of a recipe does.
+
+    Among equal entries the first ones win. Gradients flow through the winners only. A NaN takes no place among the winners and
+    leaves the layer as NaN; see `Selection`.
 
     Args:
         spatial: Whether the positions of each unit's map compete. Needs codes with at least one spatial axis.

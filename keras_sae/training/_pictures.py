@@ -5,11 +5,13 @@ import keras
 import numpy as np
 
 from keras_sae.evaluation import encode
-from keras_sae.visualization import new_figure, plot_features, plot_reconstructions
+from keras_sae.visualization import drawn_as, new_figure, plot_features, plot_reconstructions
 
 
 class Pictures(keras.callbacks.Callback):
     """Writes pictures for TensorBoard at the end of some epochs: reconstructions, and features if the code is a vector.
+
+    Nothing is written of data that cannot be drawn, such as volumes.
 
     Args:
         directory: Directory of the logs.
@@ -30,8 +32,10 @@ class Pictures(keras.callbacks.Callback):
 
         if epoch % self.every and epoch + 1 != self.params["epochs"]:
             return
+        if drawn_as(self.images.shape[1:]) is None:
+            return
         figures = {"reconstructions": plot_reconstructions(self.model, self.images)}
-        if len(self.model.decoder.inputs[0].shape) == 2 and len(self.model.output_shape) in (3, 4):
+        if len(self.model.decoder.inputs[0].shape) == 2:
             figures["features"] = plot_features(self.model)
         with self._writer.as_default(step=epoch):
             for name, figure in figures.items():

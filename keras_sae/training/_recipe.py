@@ -15,6 +15,7 @@ from keras_sae.models import StackedAutoencoder
 from keras_sae.training._default_recipe import default_recipe
 from keras_sae.training._objects import make, names_selection, near
 from keras_sae.training._recipe_file import is_complete, read_recipe
+from keras_sae.training._refit import DECODER, check_refit
 from keras_sae.training._sections import SECTIONS, check_sections
 
 # Keys that may change after training: only the card and the evaluation read them.
@@ -43,6 +44,10 @@ class Recipe:
             data.
         pretrain: Layer-wise training of a StackedAutoencoder before the whole model: `epochs` (an integer, or a list with one
             for each level), and an `optimizer` if it differs. `epochs` of the recipe may then be 0.
+        refit_decoder: A last phase that trains the decoder alone on the codes that it reads at inference: `epochs`, and an
+            `optimizer` if it differs. Where a selection acts in training only, as the lifetime competition of
+            `WinnerTakeAll`, the decoder has learned from other codes and may reconstruct badly. A finished run takes it by
+            `--resume`.
         k_schedule: `start` and `epochs`: `k` falls from `start` to the `k` of the layer over that many epochs.
         penalty_schedule: `start`, `epochs` and optionally `penalty`, as in `keras_sae.callbacks.PenaltySchedule`.
         dead_units: Arguments of `keras_sae.callbacks.DeadUnitMonitor`, and the number of training `images` that it encodes
@@ -70,6 +75,7 @@ class Recipe:
     source: str = ""
     loss: str = "mse"
     pretrain: dict | None = None
+    refit_decoder: dict | None = None
     k_schedule: dict | None = None
     penalty_schedule: dict | None = None
     dead_units: dict | None = None
@@ -121,18 +127,23 @@ class Recipe:
         model = make("model", {**self.model, "input_shape": tuple(input_shape), "name": self.name})
         if self.pretrain and not isinstance(model, StackedAutoencoder):
             raise ValueError(f"`pretrain` trains the levels of a StackedAutoencoder. Received: a {type(model).__name__}.")
+        if self.refit_decoder:
+            check_refit(model)
         for encoding in self.encodings():
             readout(model, **encoding)  # a bad encoding should fail before training
         model.compile(**self.compile_arguments(model))
         return model
 
     def compile_arguments(self, model, level=None):
-        """The arguments of `compile` for the whole model or a level of it: optimizer, loss, and metrics of the code."""
-        description = dict((level and self.pretrain.get("optimizer")) or self.optimizer)
+        """The arguments of `compile` in a phase of training, see `phases`: optimizer, loss, and metrics of the code."""
+        section = self.refit_decoder if level == DECODER else self.pretrain if level else {}
+        description = dict(section.get("optimizer") or self.optimizer)
         excluded = description.pop("exclude_from_weight_decay", [])
         optimizer = make("optimizer", description)
         if excluded:
             optimizer.exclude_from_weight_decay(var_names=list(excluded))
+        if level == DECODER:
+            return {"optimizer": optimizer, "loss": self.loss}
         threshold = 0.0 if model.has_exact_zeros else ACTIVE_ABOVE
         metrics = [L0(threshold)]
         if not self.dead_units:
@@ -148,7 +159,7 @@ class Recipe:
             self.callbacks(images, 1, level)
 
     def phases(self, model):
-        """The phases of training: pairs of the name of a level (None for the whole model) and a number of epochs."""
+        """The phases of training: pairs of a name (of a level, None for the whole model, `DECODER`) and a number of epochs."""
         phases = []
         if self.pretrain:
             levels = model.levels
@@ -159,11 +170,15 @@ class Recipe:
                     f"`pretrain.epochs` is one number, or a list with one for each of {len(levels)} levels. Received: {epochs}."
                 )
             phases = list(zip(levels, epochs, strict=True))
-        return [*phases, (None, self.epochs)] if self.epochs else phases
+        whole = [(None, self.epochs)] if self.epochs else []
+        last = [(DECODER, self.refit_decoder["epochs"])] if self.refit_decoder else []
+        return [*phases, *whole, *last]
 
     def warn_of_schedules(self, model):
         """Warns of schedules that are longer than the training, so that the model ends before their last value."""
         for level, epochs in self.phases(model):
+            if level == DECODER:
+                continue
             for name, schedule, what in (
                 ("k_schedule", self.k_schedule, "k"),
                 ("penalty_schedule", self.penalty_schedule, "weight"),
@@ -186,9 +201,11 @@ class Recipe:
         Args:
             images: The training images as stored.
             steps_per_epoch: Integer.
-            level: The level in training, or None for the whole model.
+            level: The name of the phase of training, see `phases`.
         """
         made = []
+        if level == DECODER:
+            return made
         if self.k_schedule:
             made.append(KSchedule(self.k_schedule["start"], steps=self.k_schedule["epochs"] * steps_per_epoch))
         if self.penalty_schedule:

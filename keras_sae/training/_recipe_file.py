@@ -11,7 +11,17 @@ from keras_sae.evaluation import SUITES
 # The fields of a `Recipe`, without the sections of suites.
 KEYS = (
     *("name", "title", "data", "model", "optimizer", "epochs", "batch_size", "seed", "mechanism", "source", "loss", "pretrain"),
-    *("k_schedule", "penalty_schedule", "dead_units", "early_stopping", "keep_best", "published", "use", "notes"),
+    *(
+        "refit_decoder",
+        "k_schedule",
+        "penalty_schedule",
+        "dead_units",
+        "early_stopping",
+        "keep_best",
+        "published",
+        "use",
+        "notes",
+    ),
 )
 _DIRECTORY = Path(__file__).resolve().parent.parent / "recipes"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 
 from keras_sae.training import _state
-from keras_sae.training._recipe import OF_THE_CARD
+from keras_sae.training._recipe import OF_THE_CARD, from_data
 
 try:
     import fcntl
@@ -17,6 +17,7 @@ CHECKPOINT = "checkpoint.npz"
 BEST = "best.npz"
 # Keys of a recipe that may change when a run is resumed: its length, and what only the card and the evaluation read.
 _FREE = {"epochs", *OF_THE_CARD}
+_LAST = "refit_decoder"  # may be added to a finished run, and made longer
 _START = {"phase": 0, "epoch": 0, "step": 0, "seconds": 0.0, "callbacks": {}, "best": None, "stopped_early": False}
 
 
@@ -81,15 +82,19 @@ class Run:
             _refuse_another(self._earlier, self._record, self.output)
             self.progress, self.arrays = _state.read(checkpoint)
 
-    def begin(self, phases, data):
-        """Writes the record of the run. Refuses to resume a run that did more than `phases`, or was trained on other data.
+    def begin(self, recipe, model, data):
+        """Writes the record of the run. Refuses to resume a run that did more than its recipe, or was trained on other data.
 
         Args:
-            phases: Pairs of the name of a level and a number of epochs, see `Recipe.phases`.
+            recipe: The recipe.
+            model: The model that is built from it.
             data: Function that gives the SHA-256 of the data, by split.
         """
         if not self.is_chief:
             return
+        phases = recipe.phases(model)
+        if self._earlier:
+            _check_done(self.progress["phase"], from_data(self._earlier["recipe"]).phases(model), phases, self.output)
         check_length(self.progress, phases, self.output)
         digests = data()
         for split, expected in self._earlier.get("data_sha256", {}).items():
@@ -113,9 +118,9 @@ class Run:
         if self._lock:
             self._lock.close()
 
-    def restore(self, model, trained):
-        """Sets a newly built model to the saved state, on every worker."""
-        arrays = self.arrays
+    def restore(self, model, trained, best=False):
+        """Sets the model to the saved state, or to that of the best epoch, on every worker."""
+        arrays = _state.read(self.output / BEST)[1] if best and self.is_chief else self.arrays
         if self.workers:
             own = _state.snapshot(model, trained)  # all workers must read the sums over replicas
             arrays = self.workers.of_chief(arrays if self.is_chief else own)
@@ -181,6 +186,20 @@ def write_text(path, text):
         unfinished.unlink(missing_ok=True)
 
 
+def _check_done(current, earlier, now, output):
+    """Raises ValueError if phases that a run has finished, or the order of phases, differ in the recipe."""
+    done = [phases[:current] for phases in (earlier, now)]
+    names = [phases[current][0] if current < len(phases) else None for phases in (earlier, now)]
+    if done[0] != done[1] or names[0] != names[1]:
+        texts = [
+            ", ".join(f"{epochs} epochs of {name or 'the whole model'}" for name, epochs in each) for each in (earlier, now)
+        ]
+        raise ValueError(
+            f"The run in {str(output)!r} is past a phase of training that the recipe now changes. It began with {texts[0]}; "
+            f"the recipe now has {texts[1]}. Choose another output for a new run."
+        )
+
+
 def check_length(progress, phases, output):
     """Raises ValueError if a run has done more than these phases."""
     epochs = phases[progress["phase"]][1] if progress["phase"] < len(phases) else 0
@@ -203,7 +222,7 @@ def check_data_of_run(expected, found, what, output):
 
 def _refuse_another(earlier, now, output):
     recipes = earlier["recipe"], now["recipe"]
-    keys = sorted({*recipes[0], *recipes[1]} - _FREE)
+    keys = sorted({*recipes[0], *recipes[1]} - _FREE - ({_LAST} if _LAST not in recipes[0] else set()))
     changed = [key for key in keys if _of_training(recipes[0], key) != _of_training(recipes[1], key)]
     if earlier["precision"] != now["precision"]:
         changed.append("precision")
@@ -211,16 +230,19 @@ def _refuse_another(earlier, now, output):
         before_centering = changed == ["model"] and "center" not in recipes[0]["model"]
         raise ValueError(
             f"The run in {str(output)!r} has another recipe: {', '.join(changed)} differ. When you resume a run, only "
-            "`epochs`, `data.test` and what the card shows may change. Choose another output for a new run."
+            "`epochs`, `data.test` and what the card shows may change, and `refit_decoder` may be added. Choose another output "
+            "for a new run."
             + before_centering
             * " If it began before recipes had `center`, give model.center=false to continue it."
         )
 
 
 def _of_training(recipe, key):
-    """A part of a recipe, without those keys of `data` that only the card and the evaluation read."""
+    """A part of a recipe that must not change: `data` without what only the card and the evaluation read, no lengths."""
     if key == "model":
         return {"center": False, **recipe["model"]}  # what a record from before the argument means
+    if key == _LAST:
+        return {name: value for name, value in recipe.get(key, {}).items() if name != "epochs"}
     if key != "data":
         return recipe.get(key)
     return {name: value for name, value in recipe["data"].items() if name not in ("test", "licence")}

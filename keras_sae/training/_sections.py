@@ -32,6 +32,10 @@ def check_sections(recipe):
     for key, value in texts.items():
         if not isinstance(value, str):
             raise ValueError(f"`{key}` must be text. Received: {key} = {value!r}.")
+    for key in ("pretrain", "refit_decoder"):
+        epochs = (getattr(recipe, key) or {}).get("epochs", 1)
+        for each in epochs if isinstance(epochs, list) and key == "pretrain" else [epochs]:
+            check_integer(f"{key}.epochs", each, "is the number of passes over the training images")
     if recipe.keep_best not in (None, True, False):
         raise ValueError(f"`keep_best` must be true or false. Received: {recipe.keep_best!r}.")
     if recipe.keep_best and "validation" not in recipe.data:
@@ -128,6 +132,7 @@ SECTIONS = {
     "model": ({"class"}, None),
     "optimizer": ({"class"}, None),
     "pretrain": ({"epochs"}, {"optimizer"}),
+    "refit_decoder": ({"epochs"}, {"optimizer"}),
     **{name: (set(), suite.options) for name, suite in SUITES.items()},
     "k_schedule": ({"start", "epochs"}, set()),
     "penalty_schedule": ({"start", "epochs"}, {"penalty"}),

@@ -14,6 +14,7 @@ from keras_sae.training._checksum import checksum, data_sha256
 from keras_sae.training._history import HistoryLog
 from keras_sae.training._pictures import Pictures
 from keras_sae.training._recipe import OF_THE_CARD
+from keras_sae.training._refit import DECODER, DecoderInTraining
 from keras_sae.training._run import Run
 from keras_sae.training._signals import Interrupts
 
@@ -89,7 +90,7 @@ def train(
         if not model.supervised:
             labels = None
         phases = recipe.phases(model)
-        run.begin(phases, lambda: data_sha256((images, labels), validation))
+        run.begin(recipe, model, lambda: data_sha256((images, labels), validation))
         recipe.warn_of_schedules(model)
         for number in range(run.progress["phase"], len(phases)):
             level, epochs = phases[number]
@@ -116,6 +117,8 @@ def train(
                     )
                     if checkpoint.unfinished is not None:
                         _state.restore(checkpoint.unfinished, model, trained)
+                if recipe.best(level) and number + 1 < len(phases):
+                    run.restore(model, trained, best=True)
                 finish(trained)
             run.next_phase(number + 1 < len(phases))
     return model
@@ -134,13 +137,13 @@ def learn_mean(model, images):
 
 @contextlib.contextmanager
 def in_training(recipe, model, level, **options):
-    """The model that is trained in a phase, compiled with a new optimizer: the model of the recipe, or a level of it."""
+    """The model that is trained in a phase, compiled with a new optimizer: that of the recipe, a level of it, its decoder."""
     strategy = getattr(model, "distribute_strategy", None)
     with contextlib.ExitStack() as stack:
         with strategy.scope() if strategy else contextlib.nullcontext():
             arguments = {**recipe.compile_arguments(model, level), **options}
-            if level is None:
-                trained = model
+            if level in (None, DECODER):
+                trained = model if level is None else DecoderInTraining(model)
                 trained.compile(**arguments)
             else:
                 trained = stack.enter_context(model.level_in_training(level, **arguments))

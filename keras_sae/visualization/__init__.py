@@ -2,6 +2,7 @@
 
 from keras_sae.visualization._clouds import plot_clouds
 from keras_sae.visualization._features import decoder_features, plot_features
+from keras_sae.visualization._figure import drawn_as as drawn_as  # for other packages, not part of the public interface
 from keras_sae.visualization._figure import new_figure
 from keras_sae.visualization._reconstructions import plot_reconstructions
 

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from keras_sae.visualization._figure import new_figure, without_channel_of_one
+from keras_sae.visualization._figure import check_drawn, draw, new_figure
 
 
 def decoder_features(model, units=None):
@@ -33,10 +33,15 @@ def decoder_features(model, units=None):
 
 
 def plot_features(model, count=100, codes=None, figure=None):
-    """Draws the features of units (`decoder_features`): positive values red, negative values blue, zero white.
+    """Draws the features of units (`decoder_features`).
+
+    Of images, positive values are red, negative values blue, and zero is white; in colour, zero is grey. Of vectors and
+    series, values are drawn over their columns or steps.
 
     Args:
-        model: A `SparseAutoencoder` of images. Features of a code of maps are cropped to the pixels that they change.
+        model: A `SparseAutoencoder` of vectors `(columns,)`, of series `(steps, channels)`, with a line for each channel, or
+            of images `(height, width)` or `(height, width, channels)` of 1 or 3 channels. Features of a code of maps are
+            cropped to the pixels or steps that they change.
         count: Integer, how many units to show.
         codes: Array of codes `(n, ..., units)` of some data. Shows the most active units in it, strongest first. By default
             the first units.
@@ -45,21 +50,19 @@ def plot_features(model, count=100, codes=None, figure=None):
     Returns:
         The figure.
     """
+    kind = check_drawn(model.output_shape[1:])
     width = model.decoder.inputs[0].shape[-1]
     order = np.arange(width) if codes is None else np.argsort(-_mean_of_units(codes), kind="stable")
-    features = _cut_out(decoder_features(model, order[:count]))
+    features = _cut_out(decoder_features(model, order[:count]), kind)
     columns = int(np.ceil(np.sqrt(len(features))))
     rows = int(np.ceil(len(features) / columns))
     figure = figure or new_figure(0.6 * columns, 0.6 * rows)
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, feature in zip(axes.flat, without_channel_of_one(features), strict=False):
+    for axis, feature in zip(axes.flat, features, strict=False):
         strongest = np.abs(feature).max() or 1.0
-        if feature.ndim == 3:  # in colour, with zero as grey
-            axis.imshow(0.5 + feature / (2 * strongest), interpolation="nearest")
-        else:
-            axis.imshow(feature, cmap="RdBu_r", vmin=-strongest, vmax=strongest, interpolation="nearest")
+        draw(axis, feature, kind, -strongest, strongest, "RdBu_r")
     return figure
 
 
@@ -67,10 +70,11 @@ def _mean_of_units(codes):
     return np.abs(codes).mean(axis=tuple(range(np.ndim(codes) - 1)))
 
 
-def _cut_out(features):
-    """The pictures, cropped to where any of them is not zero."""
-    drawn = np.abs(features).max(axis=(0, *range(3, features.ndim))) > 0  # (height, width)
-    if not drawn.any():
-        return features
-    rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
-    return features[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+def _cut_out(features, kind):
+    """The features, cropped to the pixels or steps where any of them is not zero."""
+    for axis in {"vector": (), "series": (1,), "image": (1, 2)}[kind]:
+        others = tuple(other for other in range(features.ndim) if other != axis)
+        drawn = np.flatnonzero(np.abs(features).max(axis=others) > 0)
+        if len(drawn):
+            features = np.take(features, np.arange(drawn[0], drawn[-1] + 1), axis=axis)
+    return features

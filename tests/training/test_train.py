@@ -62,6 +62,65 @@ def test_levels_are_pretrained_one_after_the_other_and_resumed(recipe_file, tmp_
         dataclasses.replace(recipe, model={"class": "DenseAutoencoder", "code_units": 3}).build((28, 28, 1))
 
 
+REFIT = [
+    "k_schedule={start=4, epochs=1}",
+    "model.tied=false",
+    "model.sparsity={class='WinnerTakeAll', lifetime=0.05}",
+    "model.corruption={class='MaskingNoise', rate=0.5}",
+]
+
+
+def winners(recipe_file, *overrides):
+    """The recipe of a model whose winners stay in training only."""
+    return dataclasses.replace(load_recipe(recipe_file, [*REFIT, *overrides]), k_schedule=None)
+
+
+def test_the_decoder_is_refitted_to_the_codes_that_it_reads(recipe_file, tmp_path):
+    plain = winners(recipe_file, "epochs=2")
+    recipe = winners(recipe_file, "epochs=2", "refit_decoder={epochs=3, optimizer={class='Adam', learning_rate=0.003}}")
+    images = load_arrays("fashion_mnist_sample", "train[:300]")[0].astype("float32") / 255
+    before = train(plain, tmp_path / "run", verbose=0)
+    after = train(recipe, tmp_path / "run", resume=True, verbose=0)  # a finished run takes it
+    codes = [model.encoder.predict(images, verbose=0) for model in (before, after)]
+    np.testing.assert_array_equal(*codes)
+    errors = [np.mean((model.predict(images, verbose=0) - images) ** 2) for model in (before, after)]
+    assert errors[1] < 0.8 * errors[0]
+    # Adam on the codes of the encoder at inference, with neither noise nor winners.
+    decoder = before.decoder
+    decoder.compile(keras.optimizers.Adam(0.003), "mse")
+    for epoch in range(3):
+        rows = np.random.default_rng([recipe.seed + 1, epoch]).permutation(300)
+        for start in range(0, 300, 64):
+            chosen = rows[start : start + 64]
+            decoder.train_on_batch(codes[0][chosen], images[chosen])
+    for mine, expected in zip(after.get_weights(), before.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-5)
+    published = trained_model(tmp_path / "run", recipe, (28, 28, 1))
+    for mine, other in zip(after.get_weights(), published.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+    with pytest.raises(ValueError, match="3 epochs of the whole model, 3 epochs of decoder"):
+        train(dataclasses.replace(recipe, epochs=3), tmp_path / "run", resume=True, verbose=0)
+    with pytest.raises(ValueError, match="refit_decoder differ"):
+        train(plain, tmp_path / "run", resume=True, verbose=0)
+
+
+def test_a_decoder_that_shares_its_kernels_is_not_refitted(recipe_file):
+    with pytest.raises(ValueError, match=r"shares its kernels.*tied = false"):
+        winners(recipe_file, "refit_decoder={epochs=1}", "model.tied=true").build((28, 28, 1))
+
+
+@pytest.mark.slow
+def test_the_decoder_of_the_best_epoch_is_refitted(recipe_file, tmp_path):
+    validated = ["data.train=train[:200]", "data.validation=train[200:300]", "keep_best=true", "epochs=4", GROWING]
+    refit = "refit_decoder={epochs=1, optimizer={class='SGD', learning_rate=0.0}}"
+    best = winners(recipe_file, *validated)
+    train(best, tmp_path / "best", verbose=0)
+    expected = trained_model(tmp_path / "best", best, (28, 28, 1))
+    model = train(winners(recipe_file, *validated, refit), tmp_path / "run", verbose=0)
+    for mine, other in zip(model.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
 # A rate that makes the last epoch worse than those before it.
 GROWING = (
     "optimizer={class='SGD', momentum=0.9, "

@@ -3,7 +3,7 @@ import pytest
 
 from keras_sae import visualization
 from keras_sae.layers import KSparse
-from keras_sae.models import DenseAutoencoder
+from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
 
 
 def test_features_of_a_linear_decoder_are_its_rows_at_norm_one():
@@ -32,3 +32,41 @@ def test_pictures_are_drawn(channels, tmp_path):
         figure.savefig(tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").stat().st_size > 1000
     assert sum(bool(axis.images) for axis in visualization.plot_features(model, count=7).axes) == 7
+
+
+def test_vectors_are_drawn_over_their_columns():
+    model = DenseAutoencoder(30, 10)
+    features = visualization.decoder_features(model, [0])
+    axis = visualization.plot_features(model, 4).axes[0]
+    np.testing.assert_allclose(axis.patches[0].get_data().values, features[0], rtol=1e-5)
+    rows = np.random.default_rng(0).normal(size=(3, 30)).astype("float32")
+    axes = visualization.plot_reconstructions(model, rows).axes
+    np.testing.assert_array_equal(axes[1].patches[0].get_data().values, rows[1])
+    np.testing.assert_allclose(axes[4].patches[0].get_data().values, np.asarray(model(rows))[1], rtol=1e-5)
+    assert len({axis.get_ylim() for axis in axes}) == 1
+
+
+def test_series_have_a_line_for_each_channel():
+    series = np.random.default_rng(0).normal(size=(2, 64, 3)).astype("float32")
+    axes = visualization.plot_reconstructions(DenseAutoencoder((64, 3), 5), series).axes
+    _, *lines = axes[1].lines
+    np.testing.assert_array_equal([line.get_ydata() for line in lines], series[1].T)
+    convolution = ConvolutionalAutoencoder((64, 3), [4], kernel_size=5, strides=1)
+    _, *lines = visualization.plot_features(convolution, 1).axes[0].lines
+    assert [len(line.get_ydata()) for line in lines] == [5, 5, 5]  # cropped to the steps that a unit changes
+
+
+def test_images_without_channels_are_images():
+    axis = visualization.plot_features(DenseAutoencoder((10, 12), 5), 1).axes[0]
+    assert axis.images[0].get_array().shape == (10, 12)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 2), (8, 8, 4), (4, 4, 4, 1)])
+def test_what_has_no_picture_is_refused(shape):
+    model = DenseAutoencoder(shape, 5)
+    for plot in (
+        lambda: visualization.plot_features(model),
+        lambda: visualization.plot_reconstructions(model, np.ones((2, *shape))),
+    ):
+        with pytest.raises(ValueError, match="1 or 3 channels"):
+            plot()
