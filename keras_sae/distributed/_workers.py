@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -158,12 +159,42 @@ class Workers:
         """
         return [self.sum(value if self.is_chief else np.zeros_like(value)) for value in values]
 
-    def tell(self, content):
-        """The chief's plain values, on every worker. They are sent as the numbers of their JSON."""
+    def tell(self, content, speaks=None):
+        """The plain values of the chief, on every worker; or those of the one worker that `speaks`.
+
+        They are sent as the numbers of their JSON.
+        """
+        speaks = self.is_chief if speaks is None else speaks
         text = np.frombuffer(json.dumps(content).encode(), "uint8").astype("int64")
-        (size,) = self.of_chief([np.int64(len(text))])
-        (text,) = self.of_chief([text if self.is_chief else np.zeros(size, "int64")])
-        return json.loads(text.astype("uint8").tobytes())
+        size = self.sum(np.int64(len(text) if speaks else 0))
+        return json.loads(self.sum(text if speaks else np.zeros(size, "int64")).astype("uint8").tobytes())
+
+    @contextlib.contextmanager
+    def together(self):
+        """Context in which no worker goes on alone: where one raises an error, the others raise a ValueError with its words.
+
+        What is inside must not wait for other workers.
+        """
+        error = None
+        try:
+            yield
+        except Exception as caught:
+            error = caught
+        addresses, own = self._addresses()
+        failed = np.flatnonzero(self.sum(np.arange(len(addresses)) == own if error else np.zeros(len(addresses), bool)))
+        if not len(failed):
+            return
+        said = self.tell(str(error), speaks=own == failed[0])
+        if error:
+            raise error
+        raise ValueError(f"The worker at {addresses[failed[0]]} cannot go on, and training needs all workers. It says: {said}")
+
+    def _addresses(self):
+        """The addresses of all workers, and the index of this one among them."""
+        resolver = self.strategy.cluster_resolver
+        jobs = resolver.cluster_spec().as_dict()
+        places = [(kind, index) for kind in ("chief", "worker") for index in range(len(jobs.get(kind, [])))]
+        return [jobs[kind][index] for kind, index in places], places.index((resolver.task_type, resolver.task_id))
 
     def check_same(self, values):
         """Checks that all workers have the chief's plain values, a dictionary. Else every worker raises a ValueError."""

@@ -77,21 +77,10 @@ def train(
     workers = Workers.of(strategy)
     options = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
     with Run(output, recipe, resume, workers) as run, Interrupts() as interrupts, _lost_workers_explained(workers):
-        images, labels = load_training(recipe.data["name"], recipe.data["train"], data_dir, **recipe.reading)
-        if workers:
-            workers.check_same({**_as_trained(recipe, images, labels), **options})
-        with strategy.scope() if strategy else contextlib.nullcontext():
-            model = recipe.build(images.shape[1:])
+        model, images, labels, validation = _prepared(recipe, run, strategy, data_dir, options)
         steps = -(-len(images) // recipe.batch_size)
         options["steps_per_execution"] = max(n for n in range(1, min(steps_per_execution, steps) + 1) if steps % n == 0)
-        validation = _validation(recipe, data_dir)
-        check_data(recipe, model, (images, labels), data_dir, validation)
-        learn_mean(model, images)
-        if not model.supervised:
-            labels = None
         phases = recipe.phases(model)
-        run.begin(recipe, model, lambda: data_sha256((images, labels), validation))
-        recipe.warn_of_schedules(model)
         for number in range(run.progress["phase"], len(phases)):
             level, epochs = phases[number]
             with in_training(recipe, model, level, **options) as trained:
@@ -122,6 +111,31 @@ def train(
                 finish(trained)
             run.next_phase(number + 1 < len(phases))
     return model
+
+
+def _prepared(recipe, run, strategy, data_dir, options):
+    """The model of a run, and its data, checked before the first step: `(model, images, labels, validation)`.
+
+    What a single worker may find wrong, such as its files, ends all of them with the same words.
+    """
+    workers = run.workers
+    together = workers.together if workers else contextlib.nullcontext
+    with together():
+        images, labels = load_training(recipe.data["name"], recipe.data["train"], data_dir, **recipe.reading)
+    if workers:
+        workers.check_same({**_as_trained(recipe, images, labels), **options})
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        model = recipe.build(images.shape[1:])
+    with together():
+        validation = _validation(recipe, data_dir)
+        check_data(recipe, model, (images, labels), data_dir, validation)
+    learn_mean(model, images)
+    if not model.supervised:
+        labels = None
+    with together():
+        run.begin(recipe, model, lambda: data_sha256((images, labels), validation))
+    recipe.warn_of_schedules(model)
+    return model, images, labels, validation
 
 
 def learn_mean(model, images):
@@ -219,5 +233,6 @@ def _lost_workers_explained(workers):
     except (*lost, tf.errors.InternalError, tf.errors.FailedPreconditionError) as error:
         raise ConnectionError(
             "Another worker was lost or cannot be reached, and training needs all of them. The last saved state is kept: "
-            f"restart all workers with --resume. TensorFlow says: {str(error).splitlines()[0][:300]}"
+            "find the cause in the output of that worker, and restart all workers with --resume. "
+            f"TensorFlow says: {str(error).splitlines()[0][:300]}"
         ) from error

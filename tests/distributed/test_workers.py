@@ -1,3 +1,4 @@
+import concurrent.futures
 import inspect
 import json
 import os
@@ -235,6 +236,51 @@ def test_workers_that_differ_say_in_what_and_the_others_stop_too():
         OneOf(chiefs, 1).check_same(dict(chiefs))
 
 
+class InThreads(Workers):
+    """Workers that are threads of one process."""
+
+    def __init__(self, index, given, barrier):
+        self.index, self.given, self.barrier = index, given, barrier
+
+    @property
+    def is_chief(self):
+        return self.index == 0
+
+    def _addresses(self):
+        return ["a:1", "b:2", "c:3"], self.index
+
+    def sum(self, array):
+        self.given[self.index] = np.asarray(array)
+        self.barrier.wait(10)
+        total = sum(self.given.values())
+        self.barrier.wait(10)
+        return total
+
+
+@pytest.mark.parametrize("failing", [[], [1], [2, 0]])
+def test_an_error_of_one_worker_is_told_to_all(failing):
+    given, barrier = {}, threading.Barrier(3)
+
+    def work(index):
+        try:
+            with InThreads(index, given, barrier).together():
+                if index in failing:
+                    raise FileNotFoundError(f"the disk of worker {index} is gone")
+        except (FileNotFoundError, ValueError) as error:
+            return type(error).__name__, str(error)
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        said = list(pool.map(work, range(3)))
+    if not failing:
+        assert said == [None, None, None]
+        return
+    first = min(failing)
+    told = f"The worker at {'abc'[first]}:{first + 1} cannot go on, and training needs all workers. It says: "
+    for index in range(3):
+        own = ("FileNotFoundError", f"the disk of worker {index} is gone")
+        assert said[index] == (own if index in failing else ("ValueError", f"{told}the disk of worker {first} is gone"))
+
+
 RECIPE = """
 title = "small"
 epochs = 1
@@ -263,13 +309,21 @@ def test_two_workers_with_other_recipes_say_so_and_end(tmp_path):
             text=True,
         )
 
+    def said_by(*processes):
+        return [process.communicate(timeout=200)[1] for process in processes], [process.returncode for process in processes]
+
     processes = [start(0), start(1, "--set", "seed=4", "--set", "model.code_units=9")]
-    said = [process.communicate(timeout=200)[1] for process in processes]
+    said, statuses = said_by(*processes)
     assert "1 of the workers differs from the first" in said[0], said
     assert "'code_units': 9" in said[1], said
     assert "seed: 4 here, 3 there" in said[1], said
-    assert all(process.returncode == 2 for process in processes)
+    assert statuses == [2, 2]
     assert not (tmp_path / "run" / "checkpoint.npz").exists()
+    said, statuses = said_by(start(0), start(1, "--set", "data.name=missing"))  # one has no data
+    assert "no file 'missing.npz'" in said[1], said
+    assert f"The worker at {addresses[1]} cannot go on" in said[0], said
+    assert said[1].split("keras-sae train: ")[1].strip() in said[0], said
+    assert statuses == [2, 2]
 
 
 def test_strategies_need_tensorflow(monkeypatch):
