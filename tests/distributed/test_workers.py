@@ -320,7 +320,7 @@ def test_two_workers_with_other_recipes_say_so_and_end(tmp_path):
     assert statuses == [2, 2]
     assert not (tmp_path / "run" / "checkpoint.npz").exists()
     said, statuses = said_by(start(0), start(1, "--set", "data.name=missing"))  # one has no data
-    assert "no file 'missing.npz'" in said[1], said
+    assert "no data set named 'missing'" in said[1], said
     assert f"The worker at {addresses[1]} cannot go on" in said[0], said
     assert said[1].split("keras-sae train: ")[1].strip() in said[0], said
     assert statuses == [2, 2]
