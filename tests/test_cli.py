@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from keras_sae import _backend, cli, presets
 from keras_sae.cli import _main, _recipes
@@ -281,6 +282,8 @@ def test_train_evaluate_export_encode(capsys, tmp_path, small_recipe):
     np.save(tmp_path / "images.npy", np.zeros((3, 28, 28, 1), "uint8"))
     assert run(capsys, "encode", preset, tmp_path / "images.npy", tmp_path / "codes.npy")[0] == 0
     assert np.load(tmp_path / "codes.npy").shape == (3, 20)
+    assert run(capsys, "encode", preset, tmp_path / "images.npy", tmp_path / "codes.npz", "--sparse")[0] == 0
+    np.testing.assert_array_equal(sparse.load_npz(tmp_path / "codes.npz").toarray(), np.load(tmp_path / "codes.npy"))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ DETAILS = "Images are uint8, which is divided by 255, or floats in [0, 1]; codes
 def add_arguments(parser):
     add_preset(parser)
     parser.add_argument("images", metavar="IMAGES.npy", help="array of shape (n, height, width, channels)")
-    parser.add_argument("codes", metavar="CODES.npy", help="where to write the codes; an existing file is not overwritten")
+    parser.add_argument("codes", metavar="CODES", help="where to write the codes (.npy); an existing file is not overwritten")
+    parser.add_argument(
+        "--sparse", action="store_true", help="write a sparse matrix (.npz) that scipy.sparse.load_npz reads, in CSR form"
+    )
 
 
 def run(options):
@@ -33,7 +36,13 @@ def run(options):
             f"{options.preset!r} encodes images of shape (n, {', '.join(map(str, expected))}), with n at least 1. "
             f"Received: an array of shape {images.shape} from {options.images!r}."
         )
-    codes = encode(model, images)
+    codes = encode(model, images, sparse=options.sparse)
     with target.open("xb") as file:
-        np.save(file, codes)
-    print(f"Wrote {codes.shape[0]:,} codes of {codes.shape[1:]} units to {target}.")
+        if options.sparse:
+            from scipy import sparse
+
+            sparse.save_npz(file, codes)
+        else:
+            np.save(file, codes)
+    stored = f", {codes.nnz / codes.shape[0]:.1f} of them active on average" if options.sparse else ""
+    print(f"Wrote {codes.shape[0]:,} codes of {codes.shape[1:]} units{stored} to {target}.")

@@ -2,8 +2,9 @@ from ._anomaly import anomaly, auroc
 from ._bootstrap import bootstrap_interval
 from ._code_statistics import ACTIVE_ABOVE, code_statistics
 from ._compare import compare, mechanisms
+from ._csr import to_csr
 from ._denoise import denoise, psnr
-from ._encode import as_input, encode
+from ._encode import as_input, decode_top_k, encode, encode_top_k
 from ._features import coherence, features
 from ._finetune import finetune
 from ._gabor import gabor, gabor_fit
@@ -30,8 +31,10 @@ __all__ = [
     "coherence",
     "compare",
     "compare_with_pca",
+    "decode_top_k",
     "denoise",
     "encode",
+    "encode_top_k",
     "evaluate",
     "features",
     "finetune",
@@ -45,5 +48,6 @@ __all__ = [
     "readout",
     "support_overlap",
     "swiss_roll",
+    "to_csr",
     "transfer",
 ]

@@ -1,23 +1,111 @@
+import math
+
 import keras
 import numpy as np
 
+from keras_sae._checks import check_integer
 from keras_sae._pixels import as_input as as_input  # it is part of `keras_sae.evaluation`
+from keras_sae.evaluation._csr import stack_csr, to_csr
 
 
-def encode(model, x, batch_size=1000):
-    """The codes of `x` as a float32 array of shape `(n, ..., units)`.
+def encode(model, x, batch_size=1000, sparse=False):
+    """The codes of `x` as a float32 array of shape `(n, ..., units)`, or as a sparse matrix.
 
     Args:
         model: A `SparseAutoencoder`, or an encoder.
         x: Array of inputs, uint8 images or floats. uint8 is divided by 255.
         batch_size: Integer, inputs per batch.
+        sparse: Whether to return a `scipy.sparse.csr_array` of shape `(n, entries)`, see `to_csr`. Then the dense codes of one
+            batch at a time are in memory.
+
+    Raises:
+        ImportError: `sparse` is set, and SciPy is not installed.
     """
-    encoder = getattr(model, "encoder", model)
-    codes = [encoder(inputs, training=False) for inputs in inputs_of(x, batch_size)]
-    return np.concatenate([keras.ops.convert_to_numpy(keras.ops.cast(code, "float32")) for code in codes])
+    codes = _codes(model, x, batch_size)
+    return stack_csr(map(to_csr, codes)) if sparse else np.concatenate(list(codes))
+
+
+def encode_top_k(model, x, k=None, batch_size=1000):
+    """The entries of each code with the largest magnitude, largest first, as the endpoint `encode_top_k` of an export.
+
+    Args:
+        model: A `SparseAutoencoder`, or an encoder.
+        x: Array of inputs, uint8 images or floats. uint8 is divided by 255.
+        k: Integer, at least 1 and at most the number of entries of a code. By default as many as a code keeps, for a model
+            whose selection keeps a fixed number.
+        batch_size: Integer, inputs per batch.
+
+    Returns:
+        `indices`, int32, and `values`, float32, both of shape `(n, k)`. Indices count the entries of a flattened code. A NaN
+        counts as the largest. Where fewer than `k` entries are active, the rest has the value 0.
+
+    Example:
+
+    >>> model = DenseAutoencoder(6, 8, KSparse(2))
+    >>> indices, values = encode_top_k(model, np.random.rand(3, 6).astype("float32"))
+    >>> indices.shape, values.shape
+    ((3, 2), (3, 2))
+    """
+    kept = getattr(model, "active_entries", None)
+    if k is None and kept is None:
+        raise ValueError(
+            "`k` is the number of entries to return from each code. Give it for this model, whose codes have no fixed number "
+            "of active entries. Received: k=None."
+        )
+    indices, values = [], []
+    for codes in _codes(model, x, batch_size):
+        flat = codes.reshape(len(codes), -1)
+        meaning = f"is the number of entries returned from each code of {flat.shape[1]},"
+        count = check_integer("k", min(kept, flat.shape[1]) if k is None else k, meaning, at_most=flat.shape[1])
+        strength = keras.ops.convert_to_tensor(np.where(np.isnan(flat), np.inf, np.abs(flat)))
+        found = keras.ops.convert_to_numpy(keras.ops.top_k(strength, count)[1]).astype("int32")
+        indices.append(found)
+        values.append(np.take_along_axis(flat, found, axis=1))
+    return np.concatenate(indices), np.concatenate(values)
+
+
+def decode_top_k(model, indices, values, batch_size=1000):
+    """The reconstructions, float32 of shape `(n, ...)`, from entries of codes such as `encode_top_k` returns.
+
+    Args:
+        model: A `SparseAutoencoder`.
+        indices: Integer array of shape `(n, k)`, indices into the flattened code. Values of equal indices add up.
+        values: Float array of shape `(n, k)`.
+        batch_size: Integer, codes per batch. The dense codes of one batch at a time are in memory.
+    """
+    indices, values = np.asarray(indices), np.asarray(values, "float32")
+    shape = model.decoder.input_shape[1:]
+    if None in shape:
+        raise ValueError(f"`decode_top_k` needs codes of a known size. Received: a model with codes of shape {shape}.")
+    entries = math.prod(shape)
+    if indices.ndim != 2 or indices.shape != values.shape or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(
+            "`indices` and `values` are arrays of the same shape (n, k), the indices integers. "
+            f"Received: {indices.dtype} of shape {indices.shape}, and values of shape {values.shape}."
+        )
+    if indices.size and not (indices.min() >= 0 and indices.max() < entries):
+        raise ValueError(
+            f"Indices into a code of {entries} entries are at least 0 and at most {entries - 1}. "
+            f"Received: {indices.min()} to {indices.max()}."
+        )
+    outputs = []
+    for start in range(0, len(indices), batch_size):
+        some = slice(start, start + batch_size)
+        codes = np.zeros((len(indices[some]), entries), "float32")
+        np.add.at(codes, (np.arange(len(codes))[:, None], indices[some]), values[some])
+        decoded = model.decoder(codes.reshape(-1, *shape), training=False)
+        outputs.append(keras.ops.convert_to_numpy(keras.ops.cast(decoded, "float32")))
+    return np.concatenate(outputs) if outputs else np.zeros((0, *model.output_shape[1:]), "float32")
 
 
 def inputs_of(x, batch_size):
     """Batches of `x` as a model reads them."""
     for start in range(0, len(x), batch_size):
         yield as_input(x[start : start + batch_size])
+
+
+def _codes(model, x, batch_size):
+    """The codes of each batch, float32 arrays."""
+    encoder = getattr(model, "encoder", model)
+    for inputs in inputs_of(x, batch_size):
+        yield keras.ops.convert_to_numpy(keras.ops.cast(encoder(inputs, training=False), "float32"))

@@ -1,0 +1,67 @@
+"""Codes as sparse matrices."""
+
+import math
+
+import numpy as np
+
+
+def to_csr(codes, entries=None):
+    """Codes as a `scipy.sparse.csr_array` of shape `(n, entries)`, float32: a row for each sample, zeros left out.
+
+    `scipy.sparse.save_npz` stores it, scikit-learn reads it, and `queries @ codes.T` is a search through an inverted index.
+
+    Args:
+        codes: Array of shape `(n, ..., units)`, whose rows are flattened. Or what `encode_top_k` returns, in Python or from a
+            server: a pair `(indices, values)` or a dictionary of both, each of shape `(n, k)`.
+        entries: Integer, the number of entries of a flattened code. For indices and values only, which do not tell it.
+
+    Raises:
+        ImportError: SciPy is not installed.
+
+    Example:
+
+    >>> to_csr(np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]])).nnz
+    3
+    >>> to_csr((np.array([[2, 0]]), np.array([[5.0, 1.0]])), entries=4).toarray().tolist()
+    [[1.0, 0.0, 5.0, 0.0]]
+    """
+    sparse = _scipy_sparse()
+    if isinstance(codes, dict):
+        codes = codes["indices"], codes["values"]
+    if not isinstance(codes, tuple):
+        codes = np.asarray(codes)
+        if codes.ndim < 2 or entries is not None:
+            raise ValueError(
+                "Dense codes have the shape (n, ..., units) and tell their number of entries themselves. "
+                f"Received: an array of shape {codes.shape}, entries={entries}."
+            )
+        width = math.prod(codes.shape[1:])
+        return sparse.csr_array(codes.reshape(len(codes), width).astype("float32", copy=False))
+    indices, values = (np.asarray(part) for part in codes)
+    if entries is None:
+        raise ValueError("Indices and values do not tell the number of `entries` of a code. Received: entries=None.")
+    if indices.ndim != 2 or indices.shape != values.shape:
+        raise ValueError(f"`indices` and `values` have the same shape (n, k). Received: {indices.shape} and {values.shape}.")
+    if indices.size and not (indices.min() >= 0 and indices.max() < entries):
+        raise ValueError(
+            f"Indices into a code of {entries} entries are at least 0 and at most {entries - 1}. "
+            f"Received: {indices.min()} to {indices.max()}."
+        )
+    starts = np.arange(0, indices.size + 1, max(indices.shape[1], 1))[: len(indices) + 1]
+    matrix = sparse.csr_array((values.astype("float32").ravel(), indices.ravel(), starts), (len(indices), int(entries)))
+    matrix.sum_duplicates()  # sorts the indices of each row too
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def stack_csr(matrices):
+    """One matrix of the rows of several."""
+    return _scipy_sparse().vstack(list(matrices), format="csr")
+
+
+def _scipy_sparse():
+    try:
+        from scipy import sparse
+    except ImportError as error:
+        raise ImportError('Sparse matrices need SciPy: pip install "keras_sae[evaluation]".') from error
+    return sparse

@@ -1,0 +1,88 @@
+"""Codes as arrays, as their largest entries, and as sparse matrices."""
+
+import numpy as np
+import pytest
+
+from keras_sae.evaluation import decode_top_k, encode, encode_top_k, to_csr
+from keras_sae.layers import KSparse
+from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
+
+X = np.random.default_rng(0).random((7, 6), "float32")
+
+
+@pytest.fixture(scope="module", params=["dense", "maps"])
+def model_and_inputs(request):
+    if request.param == "dense":
+        return DenseAutoencoder(6, 20, KSparse(3, select_by="magnitude")), X
+    model = ConvolutionalAutoencoder((4, 4, 1), filters=5, kernel_size=3, sparsity=KSparse(2))
+    return model, np.random.default_rng(1).random((7, 4, 4, 1), "float32")
+
+
+def test_sparse_codes_hold_what_dense_codes_hold(model_and_inputs):
+    model, x = model_and_inputs
+    dense = encode(model, x)
+    codes = encode(model, x, batch_size=3, sparse=True)
+    np.testing.assert_array_equal(codes.toarray(), dense.reshape(7, -1))
+    assert codes.nnz == np.count_nonzero(dense)
+    assert codes.dtype == "float32"
+
+
+def test_the_entries_that_are_active_decode_to_the_reconstruction(model_and_inputs):
+    model, x = model_and_inputs
+    indices, values = encode_top_k(model, x, batch_size=3)
+    assert indices.shape == (7, model.active_entries)
+    np.testing.assert_allclose(decode_top_k(model, indices, values, batch_size=4), model.predict(x, verbose=0), atol=1e-6)
+    entries = int(np.prod(model.decoder.input_shape[1:]))
+    np.testing.assert_array_equal(to_csr((indices, values), entries).toarray(), encode(model, x).reshape(7, -1))
+
+
+def test_the_largest_entries_by_hand():
+    class Codes:
+        active_entries = None
+
+        def encoder(self, inputs, training):
+            return inputs
+
+    codes = np.array([[0.5, -3.0, 2.0, 0.0], [1.0, np.nan, 0.0, 0.0]], "float32")
+    indices, values = encode_top_k(Codes(), codes, k=2)
+    assert indices.tolist() == [[1, 2], [1, 0]]
+    np.testing.assert_array_equal(values, np.array([[-3.0, 2.0], [np.nan, 1.0]], "float32"))
+    with pytest.raises(ValueError, match="`k` is the number of entries"):
+        encode_top_k(Codes(), codes)
+    with pytest.raises(ValueError, match="each code of 4"):
+        encode_top_k(Codes(), codes, k=5)
+
+
+def test_equal_indices_add_up_and_zeros_are_left_out():
+    matrix = to_csr({"indices": np.array([[3, 1, 3], [0, 0, 2]]), "values": np.array([[1.0, 0.0, 2.0], [1.0, -1.0, 4.0]])}, 5)
+    assert matrix.toarray().tolist() == [[0, 0, 0, 3, 0], [0, 0, 4, 0, 0]]
+    assert matrix.nnz == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.zeros(3),), r"Received: an array of shape \(3,\)"),
+        ((np.zeros((2, 3)), 3), "tell their number of entries themselves"),
+        (((np.zeros((2, 2), int), np.zeros((2, 2))),), "do not tell the number of `entries`"),
+        (((np.zeros((2, 2), int), np.zeros((2, 3))), 4), "the same shape"),
+        (((np.full((1, 1), 4), np.ones((1, 1))), 4), "at most 3"),
+    ],
+)
+def test_matrices_that_cannot_be(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        to_csr(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("indices", "values", "message"),
+    [
+        ([[0, 20]], [[1.0, 1.0]], "at most 19"),
+        ([[-1, 2]], [[1.0, 1.0]], "at least 0"),
+        ([[0.5, 2.0]], [[1.0, 1.0]], "the indices integers"),
+        ([[0, 2]], [[1.0]], "the same shape"),
+    ],
+)
+def test_entries_that_cannot_be_decoded(indices, values, message):
+    with pytest.raises(ValueError, match=message):
+        decode_top_k(DenseAutoencoder(6, 20, KSparse(3)), indices, values)
