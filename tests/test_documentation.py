@@ -22,7 +22,7 @@ def commands(root):
     for pattern in DOCUMENTS:
         for path in sorted(root.glob(pattern)):
             for match in re.finditer(r"(?:^|&& |=jax |`|#   )keras-sae ([^`\n#\\\"]+)", path.read_text(encoding="utf-8"), re.M):
-                command = match[1].split(" && ")[0].split("  ")[0]
+                command = re.split(" && |  | > ", match[1])[0]
                 if path.suffix != ".md" or len(command.split()) > 1 or f"keras-sae {command}\n" in path.read_text():
                     yield path.name, command  # a name alone is a word of a sentence, unless it stands on a line of its own
 
@@ -38,9 +38,11 @@ def test_every_command_in_the_documents_is_one_that_the_command_line_takes(root)
 
 
 def test_the_recipe_in_the_guide_can_be_trained(root, tmp_path):
-    (recipe,) = re.findall(r"```toml\n(.*?)```", (root / "docs" / "training.md").read_text(encoding="utf-8"), re.S)
+    recipe, of_a_folder = re.findall(r"```toml\n(.*?)```", (root / "docs" / "training.md").read_text(encoding="utf-8"), re.S)
     (tmp_path / "guide.toml").write_text(recipe)
     load_recipe(tmp_path / "guide.toml").check()
+    (tmp_path / "folder.toml").write_text(re.sub(r"\[data\]\n(.+\n)+", of_a_folder, recipe, count=1))
+    assert load_recipe(tmp_path / "folder.toml").data["image_size"] == [64, 48]
 
 
 def _example(root, heading, start):

@@ -67,7 +67,8 @@ def _elasticsearch(indices, values, entries):
     if (values < 0).any():
         raise ValueError(
             "A sparse_vector field of Elasticsearch stores weights above 0. Received: a code with the value "
-            f'{values.min():.4g}. Train with a ReLU before the selection (activation="relu"), or use another engine.'
+            f"{values.min():.4g}. Drop negative entries, as codes.maximum(0) of a sparse matrix does; or train with "
+            'activation="relu"; or use another engine.'
         )
     return dict(zip(map(str, indices.tolist()), values.tolist(), strict=True))
 
