@@ -41,7 +41,7 @@ def test_the_recipe_in_the_guide_can_be_trained(root, tmp_path):
     recipe, of_a_folder = re.findall(r"```toml\n(.*?)```", (root / "docs" / "training.md").read_text(encoding="utf-8"), re.S)
     (tmp_path / "guide.toml").write_text(recipe)
     load_recipe(tmp_path / "guide.toml").check()
-    (tmp_path / "folder.toml").write_text(re.sub(r"\[data\]\n(.+\n)+", of_a_folder, recipe, count=1))
+    (tmp_path / "folder.toml").write_text(re.sub(r"\[data\]\n([^\[].*\n)+", of_a_folder, recipe, count=1))
     assert load_recipe(tmp_path / "folder.toml").data["image_size"] == [64, 48]
 
 

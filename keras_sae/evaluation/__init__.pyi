@@ -2,7 +2,6 @@ from ._anomaly import anomaly, auroc
 from ._bootstrap import bootstrap_interval
 from ._code_statistics import ACTIVE_ABOVE, code_statistics
 from ._compare import compare, mechanisms
-from ._csr import to_csr
 from ._denoise import denoise, psnr
 from ._encode import as_input, decode_top_k, encode, encode_top_k
 from ._features import coherence, features
@@ -48,6 +47,5 @@ __all__ = [
     "readout",
     "support_overlap",
     "swiss_roll",
-    "to_csr",
     "transfer",
 ]

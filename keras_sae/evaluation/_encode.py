@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_sae._checks import check_integer
 from keras_sae._pixels import as_input as as_input  # it is part of `keras_sae.evaluation`
-from keras_sae.evaluation._csr import stack_csr, to_csr
+from keras_sae.ops import stack_csr, to_csr
 
 
 def encode(model, x, batch_size=1000, sparse=False):
@@ -15,7 +15,8 @@ def encode(model, x, batch_size=1000, sparse=False):
         model: A `SparseAutoencoder`, or an encoder.
         x: Array of inputs, uint8 images or floats. uint8 is divided by 255.
         batch_size: Integer, inputs per batch.
-        sparse: Whether to return a `scipy.sparse.csr_array` of shape `(n, entries)`, see `to_csr`. Then the dense codes of one
+        sparse: Whether to return a `scipy.sparse.csr_array` of shape `(n, entries)`, see
+            `keras_sae.serving.to_csr`. Then the dense codes of one
             batch at a time are in memory.
 
     Raises:

@@ -1,6 +1,7 @@
 """Fast operations on wide codes of which few entries count: exact top-k, and products of sparse codes with dense kernels."""
 
 from keras_sae.ops._adam import fuse_adam
+from keras_sae.ops._csr import stack_csr, to_csr
 from keras_sae.ops._sparse_dense import dense_entries, on_cpu, sparse_dense_matmul, to_dense
 from keras_sae.ops._top_k import has_nan, largest_entries, top_k, without_nan
 

@@ -1,6 +1,6 @@
 """Export of models to TF Serving and to other runtimes, and of codes to search engines."""
 
-from keras_sae.evaluation import to_csr
+from keras_sae.ops import to_csr
 from keras_sae.serving._assets import read_description
 from keras_sae.serving._formats import export_detector, export_encoder
 from keras_sae.serving._saved_model import export

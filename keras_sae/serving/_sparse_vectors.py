@@ -1,7 +1,7 @@
 import numpy as np
 
 from keras_sae._checks import nearest
-from keras_sae.evaluation import to_csr
+from keras_sae.ops import to_csr
 
 _MOST_OF_SPARSEVEC = 16_000  # entries of a sparsevec that are not zero
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from keras_sae.evaluation import decode_top_k, encode, encode_top_k, to_csr
+from keras_sae.evaluation import decode_top_k, encode, encode_top_k
 from keras_sae.layers import KSparse
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
+from keras_sae.ops import to_csr
 
 X = np.random.default_rng(0).random((7, 6), "float32")
 
