@@ -29,6 +29,25 @@ class Forward(OwnSteps):
         self._untracked.sparse_path = value
         self.train_function = self.test_function = self.predict_function = None  # to be traced again
 
+    def encode_entries(self, inputs):
+        """The entries of the code that stay at inference, without the dense code, or None where that is not possible.
+
+        Where `sparse_path` is None, it is possible for the sizes for which this pays.
+
+        Args:
+            inputs: Tensor of what the encoder reads.
+
+        Returns:
+            Their values and indices, of shape `(batch, kept)`, in no fixed order. And a boolean scalar: whether there may be a
+            NaN, which only the encoder shows.
+        """
+        path = self._current_path() if keras.backend.backend() == "tensorflow" and self.sparse_path is not False else None
+        if path is None or not (self.sparse_path or pays(path.units, path.selection.kept)):
+            return None
+        hidden = path.before(inputs, training=False)["hidden"]
+        values, indices, _, doubtful = path.entries(hidden, path.selection.kept)
+        return values, indices, doubtful
+
     def _encode_and_decode(self, inputs, training):
         """What the encoder makes of `inputs`, a dictionary of codes and masks, and their reconstruction."""
         if self._takes_sparse_path():
@@ -41,12 +60,17 @@ class Forward(OwnSteps):
 
     def _takes_sparse_path(self):
         wanted = self.sparse_path
-        if wanted is False or keras.backend.backend() != "tensorflow" or self._untracked.masked or self.jit_compile:
+        if wanted is False or keras.backend.backend() != "tensorflow" or self.jit_compile:
             return False
         if wanted is None and not (getattr(self._untracked.forward, "own_step", False) and on_cpu()):
             return False
+        path = self._current_path()
+        return path is not None and (wanted or pays(path.units, path.selection.k))
+
+    def _current_path(self):
+        """The sparse path of this model as it is now, or None."""
         if not hasattr(self._untracked, "path"):
             names = dict.fromkeys(self.objective.codes) if self.penalties else ()
             self._untracked.path = SparsePath(self.encoder, self.decoder, [name for name in names if name != "code"])
         path = self._untracked.path
-        return path.applies() and (wanted or pays(path.units, path.selection.k))
+        return path if path.applies() and not self._untracked.masked else None

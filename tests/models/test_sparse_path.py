@@ -1,5 +1,7 @@
 """A model does not change because it is computed by the entries of its code."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -156,6 +158,20 @@ def test_a_step_in_a_graph_is_the_same():
         steps.append([model.train_on_batch(X), *model.get_weights()])
     for one, other in zip(*steps, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_replicas_train_as_one_device(two_replicas):
+    weights = []
+    for strategy, sparse in ((None, False), (two_replicas, True)):
+        with strategy.scope() if strategy else contextlib.nullcontext():
+            model = make([KSparse(K), keras.regularizers.L1(0.01)], tied=True)
+            model.sparse_path = sparse
+            model.compile("adam", "mse", metrics=[L0()])
+        model.fit(X, batch_size=4, epochs=2, shuffle=False, verbose=0)
+        weights.append([keras.ops.convert_to_numpy(weight) for weight in model.weights])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_under_xla_layers_run_as_they_are():

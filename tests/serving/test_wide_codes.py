@@ -1,0 +1,60 @@
+"""Endpoints of models with wide codes, which read the few entries that stay."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_sae.layers import KSparse
+from keras_sae.models import DenseAutoencoder
+from keras_sae.serving._endpoints import ENDPOINTS, signatures_of
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="endpoints are TensorFlow's")
+
+X = np.random.default_rng(0).normal(size=(9, 5)).astype("float32")
+
+
+def encode_top_k(model, sparse, top_k):
+    model.sparse_path = sparse
+    return signatures_of(ENDPOINTS, model, {"top_k": top_k, "detector": None})["encode_top_k"].function
+
+
+@pytest.mark.parametrize("select_by", ["value", "magnitude"])
+@pytest.mark.parametrize("top_k", [3, 8, 9])
+def test_the_strongest_entries_are_those_of_the_dense_code(select_by, top_k):
+    model = DenseAutoencoder(5, 64, sparsity=KSparse(4, alpha=2, select_by=select_by), center=False)
+    one, other = (encode_top_k(model, sparse, top_k)(X) for sparse in (True, False))
+    np.testing.assert_array_equal(one["indices"], other["indices"])
+    np.testing.assert_allclose(one["values"], other["values"], rtol=1e-6)
+
+
+def test_a_nan_is_seen():
+    model = DenseAutoencoder(5, 64, sparsity=KSparse(4), center=False)
+    kernel = model.encoder.get_layer("encode").kernel
+    kernel.assign(np.where(np.arange(64) == 50, np.nan, kernel.numpy()))
+    found = encode_top_k(model, True, 4)(X)
+    np.testing.assert_array_equal(found["indices"][:, 0], 50)
+    assert np.isnan(found["values"][:, 0]).all()
+
+
+def test_the_dense_code_is_not_made():
+    import tensorflow as tf
+
+    def operations(sparse):
+        function = encode_top_k(model, sparse, 8)
+        concrete = tf.function(function, input_signature=[tf.TensorSpec((None, 5))]).get_concrete_function()
+        return {operation.type for operation in concrete.graph.get_operations()}  # not those of branches
+
+    model = DenseAutoencoder(5, 2048, sparsity=KSparse(8), center=False)
+    scatters = {"UnsortedSegmentSum", "ScatterNd"}
+    assert scatters & operations(False)
+    assert not scatters & operations(None)
+
+
+@pytest.mark.slow
+def test_wide_encoders_in_other_formats(tmp_path):
+    from keras_sae.serving import export_encoder
+
+    model = DenseAutoencoder(5, 1024, sparsity=KSparse(4), center=False)
+    for suffix, package in ((".onnx", "onnxruntime"), (".tflite", "ai_edge_litert"), (".xml", "openvino")):
+        pytest.importorskip(package)
+        assert export_encoder(model, tmp_path / f"wide{suffix}") < 1e-5
