@@ -33,7 +33,7 @@ PUBLIC_MODULES = {"version.py", "serving/verification_script.py", "serving/templ
 # The public names of the first release that had private modules. More may come; these stay.
 PUBLIC = {
     "anomaly": """
-        AnomalyDetector
+        AnomalyDetector drift
     """,
     "callbacks": """
         DeadUnitMonitor KSchedule PenaltySchedule

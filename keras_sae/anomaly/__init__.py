@@ -1,8 +1,9 @@
 """Anomaly detection: a detector with a calibrated threshold, on any autoencoder."""
 
 from keras_sae.anomaly._detector import AnomalyDetector
+from keras_sae.anomaly._drift import drift
 
 # Not listed, because it is for other packages of keras_sae.
 from keras_sae.anomaly._storage import has_detector as has_detector
 
-__all__ = ["AnomalyDetector"]
+__all__ = ["AnomalyDetector", "drift"]

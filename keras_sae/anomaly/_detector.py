@@ -5,7 +5,7 @@ from keras_sae import presets
 from keras_sae._checks import check_integer, check_number
 from keras_sae.anomaly._calibration import check_supports
 from keras_sae.anomaly._estimator import Estimator
-from keras_sae.anomaly._learning import calibrated, learn
+from keras_sae.anomaly._learning import CodeUse, calibrated, learn
 from keras_sae.anomaly._network import (
     check_model,
     check_score,
@@ -242,6 +242,15 @@ class AnomalyDetector(Estimator):
         detector._threshold, detector.calibration = description["threshold"], description["calibration"]
         return detector
 
+    def scores_and_codes(self, x):
+        """The scores of samples, and how their codes use the units: a `CodeUse`. For `drift`."""
+        part, scores, use = self._part("scores", "codes"), [np.zeros(0, "float32")], CodeUse()
+        for batch in self._samples(x, "x").batches():
+            made = predict(part, batch)
+            scores.append(made["scores"])
+            use.add(made.get("codes"))
+        return np.concatenate(scores), use
+
     def _samples(self, x, name):
         tensor = self.model.inputs[0]
         dtype = keras.backend.standardize_dtype(tensor.dtype)
@@ -253,13 +262,14 @@ class AnomalyDetector(Estimator):
         made = [predict(part, batch)[output] for batch in self._samples(x, "x").batches()]
         return np.concatenate(made) if made else np.zeros(0, "float32")
 
-    def _part(self, output):
-        """The part of the network that gives this output, made where it is first needed."""
-        if self._score is None and output == "scores":
+    def _part(self, *outputs):
+        """The part of the network that gives these outputs, as far as there are such, made where it is first needed."""
+        if self._score is None and "scores" in outputs:
             raise ValueError(f"The score {self.score!r} learns statistics of normal data first: call `calibrate(normal)`.")
-        if output not in self._parts:
-            self._parts[output] = only(network(self.model, self._score, self._window), output)
-        return self._parts[output]
+        if outputs not in self._parts:
+            whole = network(self.model, self._score, self._window)
+            self._parts[outputs] = only(whole, *(name for name in outputs if name in whole.output))
+        return self._parts[outputs]
 
     def __getstate__(self):
         return {**self.__dict__, "_parts": {}}

@@ -1,9 +1,10 @@
 """Pictures of features, reconstructions and data. Needs matplotlib."""
 
 from keras_sae.visualization._clouds import plot_clouds
+from keras_sae.visualization._drift import plot_drift
 from keras_sae.visualization._features import decoder_features, plot_features
 from keras_sae.visualization._figure import drawn_as as drawn_as  # for other packages, not part of the public interface
 from keras_sae.visualization._figure import new_figure
 from keras_sae.visualization._reconstructions import plot_reconstructions
 
-__all__ = ["decoder_features", "new_figure", "plot_clouds", "plot_features", "plot_reconstructions"]
+__all__ = ["decoder_features", "new_figure", "plot_clouds", "plot_drift", "plot_features", "plot_reconstructions"]
