@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_sae import cli, presets
+from keras_sae.datasets import load_folder
 from keras_sae.models import DenseAutoencoder
 
 pytest.importorskip("tensorflow", reason="own data is read by TensorFlow")
@@ -65,6 +66,16 @@ def test_scores_and_maps_are_those_of_the_detector(images, tmp_path, capsys):
     drawn = keras.utils.load_img(tmp_path / "maps" / "cracked" / "00.png.png")
     assert drawn.size == (5, 6)
     assert not list(tmp_path.rglob(".*"))  # no temporary files
+
+
+def test_a_folder_is_encoded_in_the_order_of_its_files(images, tmp_path, capsys):
+    from keras_sae.evaluation import encode
+    from keras_sae.models import SparseAutoencoder
+
+    status, printed, _ = run(capsys, "encode", images / "model", images / "normal", tmp_path / "codes.npy")
+    assert (status, "Wrote 40 codes of (4,) units" in printed) == (0, True)
+    expected = encode(SparseAutoencoder.from_preset(images / "model"), load_folder(images / "normal")[0])
+    np.testing.assert_allclose(np.load(tmp_path / "codes.npy"), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_detector_keeps_the_preset_and_the_threshold(images):
@@ -168,6 +179,7 @@ def test_tables_name_rows_and_columns(tmp_path, capsys):
     assert (status, "has no column 'pressure'" in error) == (2, True)
 
 
+@pytest.mark.slow
 def test_series_name_first_steps(tmp_path, capsys):
     preset_of(tmp_path / "model", (8, 1), name="x.npy", window=8, stride=4)
     np.save(tmp_path / "normal.npy", np.random.default_rng(0).normal(size=100))

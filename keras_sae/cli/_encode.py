@@ -1,16 +1,21 @@
-from pathlib import Path
+import os
 
 from keras_sae import presets
 from keras_sae.cli._arguments import add_preset
 from keras_sae.cli._package import load_package
+from keras_sae.cli._runs import refuse_existing
 
-SUMMARY = "encode images from a .npy file"
-DETAILS = "Images are uint8, which is divided by 255, or floats in [0, 1]; codes are float32. Other integers are refused."
+SUMMARY = "encode images, the rows of a table or windows of a series"
+DETAILS = (
+    "DATA is a folder of images, a .csv or .parquet table, a series, or a .npy array of inputs: uint8, divided by 255, "
+    "or floats, in [0, 1] for images. Other integers are refused. Data is read as the model was trained on it. Codes are "
+    "float32, in the order of files, rows or time steps."
+)
 
 
 def add_arguments(parser):
     add_preset(parser)
-    parser.add_argument("images", metavar="IMAGES.npy", help="array of shape (n, height, width, channels)")
+    parser.add_argument("data", metavar="DATA", help="what to encode")
     parser.add_argument("codes", metavar="CODES", help="where to write the codes (.npy); an existing file is not overwritten")
     parser.add_argument(
         "--sparse", action="store_true", help="write a sparse matrix (.npz) that scipy.sparse.load_npz reads, in CSR form"
@@ -18,31 +23,31 @@ def add_arguments(parser):
 
 
 def run(options):
-    target = Path(options.codes).expanduser()
-    if target.exists():
-        raise FileExistsError(f"{str(target)!r} exists and is not overwritten. Choose another name, or remove it first.")
-    presets.find(options.preset)  # a wrong name is found before Keras is loaded
+    target = refuse_existing(options.codes)
+    directory = presets.find(options.preset)  # a wrong name is found before Keras is loaded
     load_package()
     import numpy as np
 
+    from keras_sae.cli._own_inputs import Inputs
     from keras_sae.evaluation import encode
     from keras_sae.models import SparseAutoencoder
 
-    images = np.load(options.images, allow_pickle=False)
+    inputs = Inputs(options.data, presets.read_metadata(directory))
     model = SparseAutoencoder.from_preset(options.preset)
-    expected = model.input_shape[1:]
-    if images.shape[1:] != expected or len(images) == 0:
-        raise ValueError(
-            f"{options.preset!r} encodes images of shape (n, {', '.join(map(str, expected))}), with n at least 1. "
-            f"Received: an array of shape {images.shape} from {options.images!r}."
-        )
-    codes = encode(model, images, sparse=options.sparse)
-    with target.open("xb") as file:
-        if options.sparse:
-            from scipy import sparse
+    parts = [encode(model, batch, sparse=options.sparse) for batch in inputs.batches()]
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with unfinished.open("xb") as file:
+            if options.sparse:
+                from scipy import sparse
 
-            sparse.save_npz(file, codes)
-        else:
-            np.save(file, codes)
+                codes = sparse.vstack(parts, format="csr")
+                sparse.save_npz(file, codes)
+            else:
+                codes = np.concatenate(parts)
+                np.save(file, codes)
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
     stored = f", {codes.nnz / codes.shape[0]:.1f} of them active on average" if options.sparse else ""
     print(f"Wrote {codes.shape[0]:,} codes of {codes.shape[1:]} units{stored} to {target}.")

@@ -59,7 +59,7 @@ class Inputs:
         elif "window" in self._data:
             self._open_series()
         elif self.path.suffix.lower() == ".npy":
-            self._opened = np.load(self.path, allow_pickle=False, mmap_mode="r")
+            self._opened = _array(self.path)
             self._check_shape(self._opened.shape)
             self.key, self.names = "sample", list(range(len(self._opened)))
         else:
@@ -100,3 +100,10 @@ class Inputs:
                 f"The model reads inputs of shape (n, {', '.join(map(str, self.shape))}), with n at least 1. Received: shape "
                 f"{tuple(shape)} from {str(self.path)!r}."
             )
+
+
+def _array(path):
+    try:
+        return np.load(path, allow_pickle=False, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{str(path)!r} is not a NumPy file of numbers, or is not complete ({error}).") from error

@@ -1,6 +1,7 @@
 """Folders of images as data sets."""
 
 import hashlib
+import importlib.util
 from pathlib import Path
 
 import keras
@@ -34,6 +35,11 @@ class Folder:
     """
 
     def __init__(self, path, image_size=None, resize="stretch", color_mode=None):
+        if importlib.util.find_spec("tensorflow") is None:
+            raise ImportError(
+                "TensorFlow reads the images of a folder, and it is not installed. On a machine with TensorFlow, run "
+                f"`keras-sae arrays {path} DIR`, copy DIR here, and read {Path(path).stem!r} with DIR as the data directory."
+            )
         image_size = check_reading(image_size, resize, color_mode)
         self.root = Path(path).expanduser()
         files = _image_files(self.root)

@@ -6,6 +6,7 @@ from keras_sae._checks import check_integer
 from keras_sae._pixels import scale_of
 from keras_sae.datasets._arrays import has_tensorflow, read_arrays
 from keras_sae.datasets._on_disk import OnDisk
+from keras_sae.datasets._own_data import check_no_options, open_path, path_of
 from keras_sae.datasets._sources import damage_named, find_source
 
 # Data sets with more bytes of pixels than this are neither cached nor shuffled as a whole.
@@ -95,6 +96,10 @@ def load_arrays(name, split, data_dir=None, **options):
     """
     if has_tensorflow():
         return _gathered(name, split, _read(name, split, data_dir, options), data_dir)
+    path = path_of(name, data_dir)
+    if path is not None:
+        return open_path(path, **options).arrays(split)
+    check_no_options(name, options)
     images, labels = read_arrays(name, split, data_dir)
     if len(images) == 0:
         raise _empty(name, split)
@@ -178,6 +183,8 @@ def _batch_within_memory(image):
 
 def gather(opened, split, name):
     """The arrays of a split of an opened folder, table or series: `(images, labels)`."""
+    if not has_tensorflow():
+        return opened.arrays(split)
     return _gathered(name, split, _as_pairs(name, opened.dataset(split)), None)
 
 

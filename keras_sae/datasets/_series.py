@@ -57,6 +57,12 @@ class Series:
             starts.append(np.arange(first, stop - self.window + 1, self.stride))
         return np.concatenate(starts)
 
+    def arrays(self, split):
+        """The windows of a split as an array, and None: they have no labels."""
+        starts = self.starts_of(split)
+        windows = np.lib.stride_tricks.sliding_window_view(self.steps, self.window, axis=0)  # (starts, channels, window)
+        return np.moveaxis(windows[starts], 1, -1), None
+
     def dataset(self, split):
         """The windows of a split as a `tf.data.Dataset`. They are cut when they are read: they overlap."""
         import tensorflow as tf

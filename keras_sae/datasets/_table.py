@@ -47,15 +47,17 @@ class Table:
         chosen = [np.sort(order[rows]) for _, rows in examples_of(str(self.path), split, self.counts)]
         return np.concatenate(chosen)
 
+    def arrays(self, split):
+        """The rows of a split and their labels, or None."""
+        rows = self.rows_of(split)
+        return self.rows[rows], None if self.labels is None else self.labels[rows]
+
     def dataset(self, split):
-        """The rows of a split as a `tf.data.Dataset`."""
+        """The same as a `tf.data.Dataset`."""
         import tensorflow as tf
 
-        rows = self.rows_of(split)
-        examples = {"image": self.rows[rows]}
-        if self.labels is not None:
-            examples["label"] = self.labels[rows]
-        return tf.data.Dataset.from_tensor_slices(examples)
+        rows, labels = self.arrays(split)
+        return tf.data.Dataset.from_tensor_slices({"image": rows} if labels is None else {"image": rows, "label": labels})
 
 
 def read_table(path):

@@ -227,7 +227,7 @@ def load_recipe(recipe, overrides=()):
 
     Args:
         recipe: A name from `recipe_names()`, or the path of a TOML file. Or the path of a folder of images, a table or a
-            series: then a recipe is made that suits it, a k-sparse autoencoder.
+            series: then a recipe is made that suits it.
         overrides: Strings `key=value`, such as `"epochs=3"` or `"optimizer.learning_rate=0.1"`. A value that is not TOML is
             read as text. A missing section is added.
 

@@ -70,8 +70,9 @@ def test_shares_are_disjoint_mixed_and_the_same_everywhere(tmp_path):
     assert len(set(Folder(tmp_path / "two").files("train[:75%]")[0]) & set(train)) >= 28
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "bmp", "gif"])
-@pytest.mark.parametrize("color_mode", ["rgb", "grayscale"])
+@pytest.mark.parametrize(
+    ("suffix", "color_mode"), [("JPEG", "rgb"), ("jpg", "grayscale"), ("bmp", "grayscale"), ("gif", "grayscale")]
+)
 def test_other_formats(tmp_path, suffix, color_mode):
     picture(tmp_path / f"one.{suffix}", size=(8, 8))
     images, _ = datasets.load_folder(tmp_path, color_mode=color_mode)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from keras_sae import datasets
+from keras_sae.datasets import _load
 
-pytest.importorskip("tensorflow", reason="tables are read into tf.data")
 pa = pytest.importorskip("pyarrow")
 
 HEADER = "pressure,flow,state\n"
@@ -23,6 +23,18 @@ def test_a_table_is_rows_of_numbers_and_labels(tmp_path):
     rows, labels = datasets.load_table(path, columns=["flow", "pressure"])
     np.testing.assert_array_equal(rows, [[2, 1.5], [4, -3], [0, 1000]])
     assert labels is None
+
+
+def test_arrays_are_those_of_the_stream(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow", reason="streams are tf.data")
+    path = table(tmp_path / "pumps.csv", "flow,state\n" + "".join(f"{row},{row % 3}\n" for row in range(9)))
+    for options in ({"label": "state"}, {"window": 2, "stride": 2}):
+        streamed = datasets.load_arrays(path, "train[:80%]", **options)
+        with monkeypatch.context() as without:
+            without.setattr(_load, "has_tensorflow", lambda: False)
+            arrays = datasets.load_arrays(path, "train[:80%]", **options)
+        np.testing.assert_array_equal(arrays[0], streamed[0])
+        assert (arrays[1] is None) == (streamed[1] is None)
 
 
 def test_parquet_reads_as_csv(tmp_path):
@@ -98,6 +110,7 @@ def test_no_window_crosses_the_border_of_a_split(tmp_path):
     test, _ = datasets.load_arrays(str(tmp_path / "x.npy"), "train[70%:]", window=8, stride=3)
     assert train.max() < 70
     assert test.min() == 70
+    pytest.importorskip("tensorflow", reason="streams are tf.data")
     streamed = list(datasets.load(str(tmp_path / "x.npy"), "train[70%:]", shuffle=False, window=8, stride=3))
     np.testing.assert_array_equal(streamed, test)
 

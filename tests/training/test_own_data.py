@@ -20,6 +20,7 @@ def folder(tmp_path):
     return tmp_path / "Nice parts"
 
 
+@pytest.mark.slow
 def test_a_folder_alone_is_a_recipe(folder, monkeypatch):
     recipe = load_recipe(folder, ["epochs=1", "model.code_units=12", "data.resize=pad"])
     assert recipe.name == "nice_parts"
@@ -76,7 +77,7 @@ def test_cards_of_tables_speak_of_rows(tmp_path):
     text = "\n".join(",".join(f"{value:.6g}" for value in row) for row in rows)
     (tmp_path / "pumps.csv").write_text(f"pressure,flow,noise\n{text}\n")
     recipe = load_recipe(tmp_path / "pumps.csv", ["epochs=1"])
-    assert recipe.title == "k-sparse autoencoder of the rows in pumps.csv"
+    assert recipe.title == "Autoencoder of the rows in pumps.csv"
     model = train(recipe, tmp_path / "run", verbose=0)
     scaled = model.preprocessing.predict(load_table(tmp_path / "pumps.csv")[0], verbose=0)
     np.testing.assert_allclose(scaled.std(axis=0), 1, atol=0.3)  # inside the model
@@ -88,6 +89,7 @@ def test_cards_of_tables_speak_of_rows(tmp_path):
     assert "image" not in card.replace("`image", "")
 
 
+@pytest.mark.slow
 def test_windows_of_a_series_train(tmp_path):
     np.save(tmp_path / "x.npy", np.sin(np.arange(200) / 5))
     recipe = load_recipe(tmp_path / "x.npy", ["epochs=1", "data.window=16", "data.stride=4"])
