@@ -27,7 +27,8 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None, *
               and the same for other splits. `save_arrays` writes such files;
             - `"fashion_mnist_sample"`: 2,000 training and 1,000 test images that this package ships;
             - `"patches"` or `"color_patches"`: 20,000 training and 5,000 test patches of natural photographs, whitened, with
-              mean 0 rather than in [0, 1]. See `keras_sae.datasets.patches`;
+              mean 0 rather than in [0, 1]; or `"photographs"`, as many of 32 x 32 pixels in [0, 1]. See
+              `keras_sae.datasets.patches`;
             - the path of a folder of images, of a table (`.csv`, `.parquet`) or of a series (`.npy`, or a table with
               `window`). See `load_folder`, `load_table` and `load_series`.
         split: A split in the syntax of TFDS: `"train"`, `"test"`, `"train[:10%]"`, `"train[:1000]+test"`.

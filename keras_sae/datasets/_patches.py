@@ -20,7 +20,11 @@ LICENCE = (
 )
 SIZE = 8
 COUNTS = {"train": 20_000, "test": 5_000}
-DATA_SETS = {"patches": {"color": False}, "color_patches": {"color": True}}
+DATA_SETS = {
+    "patches": {"color": False},
+    "color_patches": {"color": True},
+    "photographs": {"color": True, "size": 32, "whitened": False},
+}
 
 # Training patches come from the upper part of each photograph, test patches from the rest.
 _TRAIN_SHARE = 0.75
@@ -147,7 +151,7 @@ def patches(count, size=SIZE, seed=0, whitened=True, color=False, split="train")
 
 
 def read(name, split):
-    """The data set `"patches"` or `"color_patches"`, as a dictionary of the arrays `image` and `label` (all 0).
+    """The data set `"patches"`, `"color_patches"` or `"photographs"`, as a dictionary of `image` and `label` (all 0).
 
     Args:
         name: A name in `DATA_SETS`.

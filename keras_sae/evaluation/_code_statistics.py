@@ -1,3 +1,5 @@
+import math
+
 import keras
 import numpy as np
 
@@ -18,7 +20,7 @@ def code_statistics(model, x, batch_size=1000):
 
     Returns:
         Dictionary of plain numbers:
-            `reconstruction_error`: mean squared error over inputs and their entries;
+            `reconstruction_error`: mean squared error over inputs and their entries, after preprocessing;
             `l0`: mean number of active units at a position;
             `mean_rate`: mean activation over positions and units;
             `dead_units`: number of units active at no position;
@@ -27,6 +29,9 @@ def code_statistics(model, x, batch_size=1000):
     """
     if len(x) == 0:
         raise ValueError(f"Statistics need at least one input. Received: an array of shape {x.shape}.")
+    # Maps take much memory: about 20 million entries at a time.
+    one = math.prod(model.encoder.compute_output_shape((1, *x.shape[1:])))
+    batch_size = max(1, min(batch_size, 20_000_000 // one))
     first = encode(model, x[:batch_size])
     threshold = 0.0 if (first == 0).any() else ACTIVE_ABOVE
     units = first.shape[-1]
@@ -37,6 +42,8 @@ def code_statistics(model, x, batch_size=1000):
         for metric in (l0, mean_rate, dead_units):
             metric.update_state(code)
         reconstruction = keras.ops.convert_to_numpy(model.decoder(code, training=False))
+        if model.preprocessing is not None:
+            inputs = keras.ops.convert_to_numpy(model.preprocessing(inputs, training=False))
         error.update_state(np.square(reconstruction - inputs))
     return {
         "reconstruction_error": float(error.result()),

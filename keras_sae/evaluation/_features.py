@@ -76,13 +76,15 @@ def coherence(features):
 
 
 def _section(figures, options, metadata):
-    positions = math.prod(metadata["code_shape"][:-1])
+    sizes = metadata["code_shape"][:-1]
+    code = "the code of a position" if None in sizes else "a code"
+    positions = 1 if None in sizes else math.prod(sizes)
     noun = noun_of(metadata["input_shape"], metadata["data"])
     entry = "pixel" if noun == "image" else "value"
     active = "not zero" if figures["active_above"] == 0 else f"above {figures['active_above']:g}"
     rows = [
         (f"Reconstruction error (mean squared error per {entry})", f"{figures['reconstruction_error']:.5f}"),
-        (f"L0: active entries of a code ({active})", f"{figures['l0'] * positions:.1f} of {figures['units'] * positions}"),
+        (f"L0: active entries of {code} ({active})", f"{figures['l0'] * positions:.1f} of {figures['units'] * positions}"),
         ("Mean rate", f"{figures['mean_rate']:.4f}"),
         (f"Dead units: active for no test {noun}", f"{figures['dead_units']} of {figures['units']}"),
         ("Coherence: largest \\|cos\\| between two features", f"{figures['coherence']:.3f}"),

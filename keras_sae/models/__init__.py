@@ -6,6 +6,7 @@ from keras_sae.models._dense import DenseAutoencoder
 from keras_sae.models._sparse_autoencoder import SparseAutoencoder
 from keras_sae.models._sparse_coding import SparseCodingAutoencoder
 from keras_sae.models._stacked import StackedAutoencoder
+from keras_sae.models._starting_units import start_from_samples
 from keras_sae.models._variational import VariationalAutoencoder
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "SparseCodingAutoencoder",
     "StackedAutoencoder",
     "VariationalAutoencoder",
+    "start_from_samples",
 ]

@@ -24,7 +24,8 @@ def render(metadata):
     shapes = f"{_shape(metadata['input_shape'])}{_range(metadata['data'])} to {_shape(metadata['code_shape'])}"
     lines = [f"# {name}", "", f"{metadata['title']}.", ""]
     if metadata.get("has_picture"):
-        lines += [f"![Features, and reconstructions of test images]({PICTURE})", ""]
+        shown = metadata["data"].get("shown", "test images")
+        lines += [f"![Features, and reconstructions of {shown}]({PICTURE})", ""]
     lines += _text("Intended use", recipe.get("use", ""))
     lines += [
         "```python",
@@ -95,6 +96,7 @@ def _origin(metadata):
         "",
         f"- Data: {data['train_examples']:,} {noun}s, split `{data['train']}` of `{data['name']}` (`keras_sae.datasets`). "
         f"Licence: {data['licence']}.",
+        *(_of_patches(**data["patches"]) if "patches" in data else []),
         f"- Model: {metadata['class_name']}, {metadata['parameters']:,} parameters.",
     ]
     if recipe.get("source"):
@@ -117,6 +119,10 @@ def _origin(metadata):
         *toml({key: value for key, value in recipe.items() if key not in hidden}).splitlines(),
         "```",
     ]
+
+
+def _of_patches(size, count):
+    return [f"- Trained on {count:,} patches of {size} x {size} pixels from random places of these images, without labels."]
 
 
 def _is_shipped(metadata):
@@ -156,8 +162,8 @@ def columns(metadata):
     """The cells of a preset under `COLUMNS`; a dash where nothing was measured."""
     metrics, shape = metadata["metrics"], metadata["code_shape"]
     paths = ("probe", "probe.raw_pixels", "probe.labels_100", "probe.raw_pixels.labels_100", "finetune")
-    active = metrics["features"]["l0"] * math.prod(shape[:-1])
-    return " x ".join(map(str, shape)), f"{active:.0f}", *(_error(metrics, path.split(".")) for path in paths)
+    active = metrics["features"]["l0"] * math.prod(shape[:-1] if None not in shape else ())
+    return " x ".join(map(_size, shape)), f"{active:.0f}", *(_error(metrics, path.split(".")) for path in paths)
 
 
 def _error(metrics, path):
@@ -175,4 +181,8 @@ def _duration(seconds):
 
 
 def _shape(shape):
-    return "(" + ", ".join(map(str, ["n", *shape])) + ")"
+    return "(" + ", ".join(["n", *map(_size, shape)]) + ")"
+
+
+def _size(size):
+    return "any" if size is None else str(size)

@@ -53,6 +53,11 @@ def make(role, description):
     return choices[name](**arguments)
 
 
+def centers_by_default(model):
+    """Whether a model with this description centres if it does not say: where a selection makes the code, unpreprocessed."""
+    return names_selection(model.get("sparsity")) and not model.get("preprocessing")
+
+
 def names_selection(description):
     """Whether a description, a list of them or a dictionary by code names a selection."""
     if isinstance(description, list):

@@ -68,10 +68,15 @@ def features_picture(model, images, most=150_000):
         return None
     from PIL import Image  # matplotlib depends on it
 
-    figure = new_figure(7, 8.6)
-    above, below = figure.subfigures(2, 1, height_ratios=(7, 1.6))
-    plot_features(model, count=64, codes=encode(model, images), figure=above)
-    plot_reconstructions(model, images, count=8, figure=below)
+    reconstructs_images = model.preprocessing is None or model.preprocessing.output_shape == model.encoder.input_shape
+    if reconstructs_images:
+        figure = new_figure(7, 8.6)
+        above, below = figure.subfigures(2, 1, height_ratios=(7, 1.6))
+        plot_features(model, count=64, codes=encode(model, images), figure=above)
+        plot_reconstructions(model, images, count=8, figure=below)
+    else:  # patches, which nobody can see: more features instead
+        figure = new_figure(7, 7)
+        plot_features(model, count=144, codes=encode(model, images[:64]), figure=figure)
     for dots in (100, 80, 60, 40):
         # A palette of 256 colours, one byte per pixel, takes a third of the space.
         picture = Image.fromarray(_pixels(figure, dots)).convert("RGB").quantize(256)

@@ -142,7 +142,8 @@ def _recipe_now(metadata):
 
 def _save(model, directory, recipe, data, metrics, of_training, data_dir):
     (train_x, _), (test_x, _) = data
-    picture = features_picture(model, evaluation.as_input(test_x[:1000]))
+    shown = evaluation.as_input(_shown(recipe, test_x, data_dir)[:1000])
+    picture = features_picture(model, shown)
     metadata = {
         **_description(recipe, {"architecture": model.architecture}),
         "data": {
@@ -163,11 +164,24 @@ def _save(model, directory, recipe, data, metrics, of_training, data_dir):
         model,
         directory,
         metadata=metadata,
-        examples=evaluation.as_input(test_x[:8]),
+        examples=shown[:8],
         card=render,
         files={PICTURE: picture} if picture else None,
     )
     return directory
+
+
+def _shown(recipe, images, data_dir):
+    """The images that the preset ships: its test images, or those of the data set `data.shown`."""
+    if "shown" not in recipe.data:
+        return images
+    others, _ = load_arrays(recipe.data["shown"], "test", data_dir)
+    if others.shape[1:] != images.shape[1:]:
+        raise ValueError(
+            f"The images of `data.shown` must have the shape of the test images, {tuple(images.shape[1:])}. "
+            f"Received: {recipe.data['shown']!r}, whose images have the shape {tuple(others.shape[1:])}."
+        )
+    return others
 
 
 def trained_model(output, recipe, input_shape):

@@ -13,7 +13,7 @@ from keras_sae.evaluation import ACTIVE_ABOVE, SUITES, as_input, readout
 from keras_sae.metrics import L0, DeadUnits
 from keras_sae.models import StackedAutoencoder
 from keras_sae.training._default_recipe import default_recipe
-from keras_sae.training._objects import make, names_selection, near
+from keras_sae.training._objects import centers_by_default, make, near
 from keras_sae.training._recipe_file import is_complete, read_recipe
 from keras_sae.training._refit import DECODER, check_refit
 from keras_sae.training._sections import SECTIONS, check_sections
@@ -32,16 +32,17 @@ class Recipe:
         mechanism: The word for what makes the code sparse, such as "ksparse". `keras_sae.presets.names` finds presets by it.
         source: The publication that the recipe follows.
         data: `name` of the data set, `train` and `test` splits, `licence`, and optionally a `validation` split to choose an
-            epoch by. `name` may be the path of a folder of images, a table or a series; then `data` may also say how to read
-            it, with the arguments of `keras_sae.datasets.load_folder`, `load_table` and `load_series`.
+            epoch by; `patches = { size = 6, count = 400000 }` to train on random patches; `shown`, the data set whose images
+            the preset ships where this licence forbids it. `name` may be the path of a folder of images, a table or a series;
+            then `data` may have the arguments of `keras_sae.datasets.load_folder`, `load_table` and `load_series`.
+        start: `"samples"` to start from `keras_sae.models.start_from_samples`.
         model: `class` and arguments of a model of `keras_sae.models`, without `input_shape`, which the data gives. A file that
             does not set `center` gets the default of the models, and the record says which it was: on where a selection
             makes the code. Data without `center`, from before the argument, means false.
         optimizer: `class` and arguments of a Keras optimizer, including gradient clipping and learning-rate schedules; and
             `exclude_from_weight_decay`, a list of names such as "bias".
         loss: Name of a Keras loss.
-        epochs, batch_size, seed: Integers. The batch size is global. The seed fixes the initial weights and the order of the
-            data.
+        epochs, batch_size, seed: Integers. The batch size is global. The seed fixes initial weights and the order of the data.
         pretrain: Layer-wise training of a StackedAutoencoder before the whole model: `epochs` (an integer, or a list with one
             for each level), and an `optimizer` if it differs. `epochs` of the recipe may then be 0.
         refit_decoder: A last phase that trains the decoder alone on the codes that it reads at inference: `epochs`, and an
@@ -50,8 +51,7 @@ class Recipe:
             `--resume`.
         k_schedule: `start` and `epochs`: `k` falls from `start` to the `k` of the layer over that many epochs.
         penalty_schedule: `start`, `epochs` and optionally `penalty`, as in `keras_sae.callbacks.PenaltySchedule`.
-        dead_units: Arguments of `keras_sae.callbacks.DeadUnitMonitor`, and the number of training `images` that it encodes
-            (2000).
+        dead_units: Arguments of `keras_sae.callbacks.DeadUnitMonitor`, and how many training `images` it encodes (2000).
         early_stopping: Arguments of `keras.callbacks.EarlyStopping`. It monitors the reconstruction loss by default, of
             `data.validation` if there is one. To restore the best weights, use `keep_best`.
         keep_best: Whether the preset comes from the epoch with the lowest reconstruction loss on `data.validation`.
@@ -74,6 +74,7 @@ class Recipe:
     mechanism: str = ""
     source: str = ""
     loss: str = "mse"
+    start: str | None = None
     pretrain: dict | None = None
     refit_decoder: dict | None = None
     k_schedule: dict | None = None
@@ -124,7 +125,8 @@ class Recipe:
             input_shape: Shape of one input.
         """
         keras.utils.set_random_seed(self.seed)
-        model = make("model", {**self.model, "input_shape": tuple(input_shape), "name": self.name})
+        shape = tuple(None if "patches" in self.data else size for size in input_shape[:-1]) + tuple(input_shape[-1:])
+        model = make("model", {**self.model, "input_shape": shape, "name": self.name})
         if self.pretrain and not isinstance(model, StackedAutoencoder):
             raise ValueError(f"`pretrain` trains the levels of a StackedAutoencoder. Received: a {type(model).__name__}.")
         if self.refit_decoder:
@@ -239,14 +241,13 @@ def load_recipe(recipe, overrides=()):
     """
     content = read_recipe(recipe)
     if not is_complete(content):
-        of_data = [override for override in overrides if override.strip().startswith("data.")]
-        for override in of_data:
+        for override in (each for each in overrides if each.strip().startswith("data.")):
             _override(content, override)
         content = default_recipe(content)
     for override in overrides:
         _override(content, override)
     if isinstance(content.get("model"), dict):
-        content["model"].setdefault("center", names_selection(content["model"].get("sparsity")))
+        content["model"].setdefault("center", centers_by_default(content["model"]))
     return from_data(content)
 
 

@@ -245,4 +245,4 @@ def _of_training(recipe, key):
         return {name: value for name, value in recipe.get(key, {}).items() if name != "epochs"}
     if key != "data":
         return recipe.get(key)
-    return {name: value for name, value in recipe["data"].items() if name not in ("test", "licence")}
+    return {name: value for name, value in recipe["data"].items() if name not in ("test", "licence", "shown")}

@@ -27,7 +27,7 @@ def check_sections(recipe):
         if section is not None:
             _check_keys(key, section, required, optional)
     texts = {key: getattr(recipe, key) for key in _TEXTS} | {
-        f"data.{key}": value for key, value in recipe.data.items() if key not in OPTIONS
+        f"data.{key}": value for key, value in recipe.data.items() if key not in (*OPTIONS, "patches")
     }
     for key, value in texts.items():
         if not isinstance(value, str):
@@ -38,6 +38,14 @@ def check_sections(recipe):
             check_integer(f"{key}.epochs", each, "is the number of passes over the training images")
     if recipe.keep_best not in (None, True, False):
         raise ValueError(f"`keep_best` must be true or false. Received: {recipe.keep_best!r}.")
+    if recipe.start not in (None, "samples"):
+        raise ValueError(f'`start` is "samples", or left out. Received: start={recipe.start!r}.')
+    if "patches" in recipe.data:
+        _check_keys("data.patches", recipe.data["patches"], {"size", "count"}, set())
+        if "validation" in recipe.data or recipe.pretrain:
+            raise ValueError(
+                "`data.patches` trains one level on patches, without `validation` or `pretrain`. Remove one of them."
+            )
     if recipe.keep_best and "validation" not in recipe.data:
         raise ValueError(
             "`keep_best` chooses an epoch by images that are not trained on. Give `data` a `validation` split, such as "
@@ -128,7 +136,7 @@ def _arguments(function):
 
 # For each section, its required and its optional keys. None: the class in the section decides.
 SECTIONS = {
-    "data": ({"name", "train", "test"}, {"licence", "validation", *OPTIONS}),
+    "data": ({"name", "train", "test"}, {"licence", "validation", "patches", "shown", *OPTIONS}),
     "model": ({"class"}, None),
     "optimizer": ({"class"}, None),
     "pretrain": ({"epochs"}, {"optimizer"}),

@@ -3,10 +3,11 @@ import importlib.util
 
 import keras
 
-from keras_sae.datasets import OnDisk, batches, load_arrays, load_training
+from keras_sae.datasets import OnDisk, batches, load_arrays, load_training, random_patches
 from keras_sae.distributed import Workers
 from keras_sae.distributed import make_strategy as make_strategy  # it is part of `keras_sae.training`
 from keras_sae.evaluation import as_input
+from keras_sae.models import start_from_samples
 from keras_sae.training import _state
 from keras_sae.training._check_data import check_data
 from keras_sae.training._checkpoint import Checkpoint
@@ -129,11 +130,15 @@ def _prepared(recipe, run, strategy, data_dir, options):
     with together():
         validation = _validation(recipe, data_dir)
         check_data(recipe, model, (images, labels), data_dir, validation)
-    learn_mean(model, images)
     if not model.supervised:
         labels = None
     with together():
         run.begin(recipe, model, lambda: data_sha256((images, labels), validation))
+    if "patches" in recipe.data:
+        images = random_patches(images, **recipe.data["patches"], seed=recipe.seed)
+    learn_mean(model, images)
+    if recipe.start == "samples":
+        start_from_samples(model, images, seed=recipe.seed)
     recipe.warn_of_schedules(model)
     return model, images, labels, validation
 
@@ -143,7 +148,7 @@ def learn_mean(model, images):
 
     A resumed run learns it again, the same, before it restores its state.
     """
-    if model.centers:
+    if model.adapts:
         model.adapt(images.parts() if isinstance(images, OnDisk) else images)
     else:
         model.check_centered(as_input(images[:1000]))

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 
+from keras_sae.layers import Patches
 from keras_sae.visualization._figure import check_drawn, draw, new_figure
 
 
@@ -8,7 +9,8 @@ def decoder_features(model, units=None):
     """What each unit adds to a reconstruction: `decoder(code with this unit alone) - decoder(zeros)`.
 
     For a linear decoder these are its rows, and every reconstruction is a weighted sum of them. In a code of maps, the unit is
-    active at the middle position alone.
+    active at the middle position alone. Of a model that begins with `Patches`, they are patches, as they are after the
+    preprocessing: whitened, for example.
 
     Args:
         model: A `SparseAutoencoder`.
@@ -18,6 +20,9 @@ def decoder_features(model, units=None):
         float32 array of shape `(units, *input shape)`, each feature scaled to norm 1 (or all 0 if the unit has no effect).
     """
     shape = tuple(model.decoder.inputs[0].shape[1:])
+    patches = model.encoder.layers[1] if isinstance(model.encoder.layers[1], Patches) else None
+    if patches:
+        shape = (*[1] * (len(shape) - 1), shape[-1])  # one patch, which a unit changes alone
     if None in shape:
         raise ValueError(
             f"Features need a code of known shape. Received: a code of shape {shape}. Build the model for inputs of a fixed "
@@ -28,6 +33,9 @@ def decoder_features(model, units=None):
     alone[(np.arange(len(units)), *(size // 2 for size in shape[:-1]), units)] = 1
     drawn = keras.ops.convert_to_numpy(model.decoder(alone, training=False))
     drawn = drawn - keras.ops.convert_to_numpy(model.decoder(np.zeros((1, *shape), "float32"), training=False))
+    if patches:
+        axes = len(shape) - 1
+        drawn = drawn.reshape(len(drawn), *[patches.size] * axes, model.encoder.inputs[0].shape[-1])
     norms = np.sqrt((drawn.reshape(len(drawn), -1) ** 2).sum(axis=1))
     return drawn / np.maximum(norms, 1e-12).reshape(-1, *[1] * (drawn.ndim - 1))
 
@@ -50,10 +58,11 @@ def plot_features(model, count=100, codes=None, figure=None):
     Returns:
         The figure.
     """
-    kind = check_drawn(model.output_shape[1:])
     width = model.decoder.inputs[0].shape[-1]
     order = np.arange(width) if codes is None else np.argsort(-_mean_of_units(codes), kind="stable")
-    features = _cut_out(decoder_features(model, order[:count]), kind)
+    features = decoder_features(model, order[:count])
+    kind = check_drawn(features.shape[1:])
+    features = _cut_out(features, kind)
     columns = int(np.ceil(np.sqrt(len(features))))
     rows = int(np.ceil(len(features) / columns))
     figure = figure or new_figure(0.6 * columns, 0.6 * rows)

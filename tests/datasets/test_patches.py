@@ -127,6 +127,12 @@ def test_patches_load_by_name_as_other_data_sets_do(name, channels):
     np.testing.assert_array_equal(np.sort(batch, axis=None), np.sort(images, axis=None))
 
 
+def test_photographs_are_colour_images_of_32_pixels():
+    images, _ = datasets.load_arrays("photographs", "test[:3]")
+    assert images.shape == (3, 32, 32, 3)
+    assert 0 <= images.min() < images.max() <= 1
+
+
 def test_unknown_splits_and_names_near_patches_are_named():
     with pytest.raises(ValueError, match=r"'train', 'test'"):
         datasets.load("patches", "valid")

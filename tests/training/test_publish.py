@@ -6,10 +6,12 @@ import re
 import sys
 import tomllib
 
+import keras
 import numpy as np
 import pytest
 
 from keras_sae import presets
+from keras_sae.datasets import load_arrays, random_patches
 from keras_sae.evaluation import SUITES
 from keras_sae.models import SparseAutoencoder
 from keras_sae.presets._manifest import write_metadata
@@ -23,6 +25,7 @@ from keras_sae.training import (
 )
 from keras_sae.training._card import render
 from keras_sae.training._recipe import from_data
+from keras_sae.visualization import decoder_features
 
 
 def test_an_unfinished_run_is_not_published(trained):
@@ -52,6 +55,54 @@ def test_published_presets_load_render_and_measure_as_recorded(recipe_file, tmp_
     assert [row[0] for row in evaluate_preset(directory, suites=["features"])[0] if "probe" in row[0]] == []
     with pytest.raises(ValueError, match="no figures of 'denoise'"):
         evaluate_preset(directory, suites=["denoise"])
+
+
+PATCHES = """
+title = "A dictionary of patches"
+epochs = 1
+batch_size = 50
+seed = 3
+start = "samples"
+
+[data]
+name = "fashion_mnist_sample"
+train = "train[:50]"
+test = "test[:20]"
+patches = { size = 5, count = 100 }
+shown = "mine"
+
+[model]
+class = "ConvolutionalAutoencoder"
+filters = 7
+kernel_size = 1
+strides = 1
+tied = true
+preprocessing = [{ class = "Patches", size = 5 }]
+sparsity = { class = "KSparse", k = 1, select_by = "magnitude" }
+
+[optimizer]
+class = "SGD"
+learning_rate = 0.0
+"""
+
+
+def test_patches_train_a_model_for_images_of_any_size_and_images_of_another_data_set_are_shipped(tmp_path):
+    (tmp_path / "mine_conv_ksparse.toml").write_text(PATCHES)
+    shown = np.random.default_rng(0).random((9, 28, 28, 1), "float32")
+    np.savez(tmp_path / "mine.npz", test_image=shown)
+    recipe = load_recipe(tmp_path / "mine_conv_ksparse.toml")
+    model = train(recipe, tmp_path / "run", tmp_path, verbose=0)
+    assert model.input_shape == (None, None, None, 1)
+    images, _ = load_arrays("fashion_mnist_sample", "train[:50]")
+    rows = random_patches(images, 5, 100, seed=3).reshape(100, 25).astype("float32")
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1)
+    units = keras.ops.convert_to_numpy(model.encoder.get_layer("encode").kernel).reshape(25, 7).T
+    np.testing.assert_allclose((units @ rows.T).max(axis=1), 1, rtol=1e-4)
+    np.testing.assert_allclose(decoder_features(model)[:, :, :, 0].reshape(7, 25), units, atol=1e-6)
+    directory = publish(tmp_path / "run", tmp_path)
+    np.testing.assert_array_equal(presets.load_reference(directory)["inputs"], shown[:8])
+    assert presets.read_metadata(directory)["data"]["train_examples"] == 50
+    assert "Trained on 100 patches of 5 x 5 pixels" in (directory / "README.md").read_text()
 
 
 def test_a_figure_that_is_not_the_cards_is_reported(published):
