@@ -101,17 +101,35 @@ def test_nothing_that_exists_is_overwritten(images, tmp_path, capsys):
     assert (tmp_path / "scores.csv").read_text() == "mine"
 
 
-def test_an_interrupted_detection_leaves_nothing(images, tmp_path, capsys, monkeypatch):
+def test_an_interrupted_detection_continues(images, tmp_path, capsys, monkeypatch):
     from keras_sae.anomaly import AnomalyDetector
+    from keras_sae.cli import _own_inputs
 
-    def stop(*arguments):
-        raise KeyboardInterrupt
+    monkeypatch.setattr(_own_inputs, "BATCH", 16)
+    command = ("detect", images / "d", images / "normal", "--output", tmp_path / "scores.csv")
+    score, seen = AnomalyDetector.score_samples, []
 
-    monkeypatch.setattr(AnomalyDetector, "score_samples", stop)
-    status, _, error = run(capsys, "detect", images / "d", images / "normal", "--output", tmp_path / "scores.csv")
-    assert status == 130
-    assert "stopped" in error
-    assert list(tmp_path.iterdir()) == []
+    def stop(detector, batch):
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        seen.append(len(batch))
+        return score(detector, batch)
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(AnomalyDetector, "score_samples", stop)
+        status, _, error = run(capsys, *command)
+    assert (status, "stopped" in error) == (130, True)
+    (unfinished,) = tmp_path.iterdir()
+    assert unfinished.name.startswith(".scores.csv.")
+    with unfinished.open("a") as file:
+        file.write("05.png,0.1")  # a line that was cut off
+    monkeypatch.setattr(AnomalyDetector, "score_samples", lambda self, x: seen.append(len(x)) or score(self, x))
+    status, printed, _ = run(capsys, *command)
+    assert (status, seen) == (0, [16, 16, 8])
+    assert "of 40 images" in printed
+    run(capsys, *command[:-1], tmp_path / "whole.csv")
+    assert (tmp_path / "scores.csv").read_text() == (tmp_path / "whole.csv").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "whole.csv"]
 
 
 def bad_inputs(images, tmp_path):
@@ -212,6 +230,8 @@ def part(random, is_scratched):
 @pytest.mark.slow
 def test_from_a_folder_to_a_served_detector_in_four_commands(tmp_path, capsys, monkeypatch):
     """The commands of docs/anomaly.md."""
+    import tensorflow as tf
+
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
     for folder, count, is_scratched in (("parts/normal", 500, False), ("parts/new", 20, False), ("parts/new", 20, True)):
@@ -232,6 +252,11 @@ def test_from_a_folder_to_a_served_detector_in_four_commands(tmp_path, capsys, m
     flagged = {row["file"]: row["is_anomalous"] == "1" for row in rows}
     assert sum(flag for file, flag in flagged.items() if file.startswith("scratched")) >= 18
     assert sum(flag for file, flag in flagged.items() if file.startswith("fine")) <= 2
+    signature = tf.saved_model.load("served/1").signatures["detect"]
+    x = np.stack([keras.utils.img_to_array(keras.utils.load_img(f"parts/new/{row['file']}")) for row in rows]) / 255
+    served = signature(inputs=tf.constant(x, "float32"))
+    np.testing.assert_allclose(served["scores"], [float(row["score"]) for row in rows], rtol=1e-5)
+    assert served["is_anomalous"].numpy().tolist() == [row["is_anomalous"] == "1" for row in rows]
     if sys.platform == "linux":
         status, _, error = run(capsys, "verify-export", "served")
         assert status == 0, error

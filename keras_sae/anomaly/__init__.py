@@ -3,7 +3,8 @@
 from keras_sae.anomaly._detector import AnomalyDetector
 from keras_sae.anomaly._drift import drift
 
-# Not listed, because it is for other packages of keras_sae.
+# Not listed, because they are for other packages of keras_sae.
+from keras_sae.anomaly._scores import SCORES as SCORES
 from keras_sae.anomaly._storage import has_detector as has_detector
 
 __all__ = ["AnomalyDetector", "drift"]

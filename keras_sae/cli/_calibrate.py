@@ -56,13 +56,13 @@ def run(options):
     metadata = presets.read_metadata(directory)
     _check_held_out(options.normal, metadata)
     load_package()
-    from keras_sae.anomaly import AnomalyDetector
+    from keras_sae.anomaly import SCORES, AnomalyDetector
     from keras_sae.models import SparseAutoencoder
 
     detector = AnomalyDetector(SparseAutoencoder.from_preset(preset), score=options.score or _score(metadata))
     what, normal = _normal(options, metadata)
     print(f"Calibrating on {what} ...", flush=True)
-    training = _split(metadata, "train", options.data_dir) if "recipe" in metadata else None
+    training = _training(options, metadata) if detector.score == "auto" or SCORES[detector.score].learns else None
     detector.calibrate(normal, options.false_positive_rate, training=training)
     _save(detector, directory, output)
     found = detector.calibration
@@ -104,6 +104,16 @@ def _normal(options, metadata):
 
     inputs = Inputs(options.normal, metadata)
     return f"{len(inputs):,} {inputs.noun}s in {options.normal}", inputs.dataset()
+
+
+def _training(options, metadata):
+    """What the model was trained on, for scores that learn statistics; None where it is not here."""
+    try:
+        return _split(metadata, "train", options.data_dir) if "recipe" in metadata else None
+    except (ValueError, OSError):
+        if options.normal is None:
+            raise
+        return None  # half of the normal samples teach the statistics then
 
 
 def _split(metadata, split, data_dir):

@@ -1,7 +1,6 @@
 import csv
 import os
 import shutil
-import sys
 
 from keras_sae import presets
 from keras_sae.cli._package import load_package
@@ -11,7 +10,7 @@ SUMMARY = "score new samples with a detector"
 DETAILS = (
     "Writes one line for each sample: its file, row or first time step, its score, and whether it is anomalous. Every file is "
     "checked before the work: all that cannot be read are named at once. Results are written under temporary names and then "
-    "moved, so an interrupted command leaves nothing half done."
+    "moved. The same command continues what was interrupted."
 )
 
 
@@ -37,35 +36,15 @@ def run(options):
     load_package()
     from keras_sae.anomaly import AnomalyDetector
     from keras_sae.cli._own_inputs import Inputs
+    from keras_sae.cli._scores_file import write_scores
 
     detector = AnomalyDetector.from_preset(detector_path)
-    inputs = Inputs(options.data, presets.read_metadata(directory))
-    flags = _write_scores(detector, inputs, output)
+    metadata = presets.read_metadata(directory)
+    inputs = Inputs(options.data, metadata)
+    write_the_maps = (lambda: _write_maps(detector, inputs, maps)) if maps else (lambda: None)
+    flags = write_scores(detector, inputs, output, metadata["metadata_sha256"], before_moving=write_the_maps)
     print(f"{sum(flags):,} of {len(flags):,} {inputs.noun}s are anomalous: their score is above {detector.threshold:.6g}.")
-    print(f"Wrote {output}.")
-    if maps:
-        _write_maps(detector, inputs, maps)
-        print(f"Wrote maps to {maps}.")
-
-
-def _write_scores(detector, inputs, output):
-    """Writes the scores, and returns for each sample whether it is anomalous."""
-    flags = []
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with unfinished.open("w", newline="") as file:
-            lines = csv.writer(file)
-            lines.writerow((inputs.key, "score", "is_anomalous"))
-            for names, batch in _in_steps(inputs, "Scores"):
-                scores = detector.score_samples(batch)
-                anomalous = [bool(each) for each in ~(scores <= detector.threshold)]
-                lines.writerows(zip(names, scores.tolist(), map(int, anomalous), strict=True))
-                flags += anomalous
-        os.replace(unfinished, output)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return flags
+    print(f"Wrote {output}{f' and the maps in {maps}' if maps else ''}.")
 
 
 def _write_maps(detector, inputs, directory):
@@ -86,7 +65,7 @@ def _write_table(detector, inputs, path):
     with path.open("w", newline="") as file:
         lines = csv.writer(file)
         lines.writerow((inputs.key, *(inputs.columns or range(inputs.shape[0]))))
-        for names, batch in _in_steps(inputs, "Maps"):
+        for names, batch in inputs.in_steps("Maps"):
             lines.writerows((name, *row.tolist()) for name, row in zip(names, detector.anomaly_map(batch), strict=True))
 
 
@@ -97,9 +76,9 @@ def _write_pictures(detector, inputs, directory):
     from keras_sae.evaluation import as_input
 
     # Pictures share a scale, so that they can be compared: the largest error of a typical picture is half way to red.
-    peaks = [detector.anomaly_map(batch).max(axis=(1, 2)) for _, batch in _in_steps(inputs, "Scale of maps")]
+    peaks = [detector.anomaly_map(batch).max(axis=(1, 2)) for _, batch in inputs.in_steps("Scale of maps")]
     full = 2 * float(np.median(np.concatenate(peaks))) or 1.0
-    for names, batch in _in_steps(inputs, "Maps"):
+    for names, batch in inputs.in_steps("Maps"):
         for name, image, heat in zip(names, as_input(batch), detector.anomaly_map(batch), strict=True):
             share = np.clip(heat / full, 0, 1)[..., None] ** 2
             grey = np.clip(image, 0, 1).mean(axis=-1, keepdims=True)
@@ -107,15 +86,3 @@ def _write_pictures(detector, inputs, directory):
             path = directory / (f"{name}.png" if inputs.key == "file" else f"{name:06}.png")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(tf.io.encode_png(np.round(255 * pixels).astype("uint8")).numpy())
-
-
-def _in_steps(inputs, what):
-    """Batches with the names of their samples. Shows progress to people."""
-    done = 0
-    for batch in inputs.batches():
-        yield inputs.names[done : done + len(batch)], batch
-        done += len(batch)
-        if sys.stderr.isatty():
-            print(f"\r{what}: {done:,} of {len(inputs):,} {inputs.noun}s", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)

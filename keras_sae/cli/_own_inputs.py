@@ -1,5 +1,6 @@
 """Reads data for a saved model as the model was trained on it: a folder, a table, a series, or an array of inputs."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,19 +37,34 @@ class Inputs:
         self._open()
         self.noun = noun_of(self.shape, {**self._data, "name": str(path)})
 
-    def batches(self):
-        """Arrays of inputs, in order."""
+    def dataset(self, start=0):
+        """The inputs from the one of number `start` on, as `AnomalyDetector` takes them: an array, or a data set of batches."""
         if isinstance(self._opened, np.ndarray):
-            for start in range(0, len(self._opened), BATCH):
-                yield self._opened[start : start + BATCH]
-            return
-        yield from self.dataset().as_numpy_iterator()
+            return self._opened[start:]
+        return self._opened.dataset(self._split, start).map(lambda example: example["image"]).batch(BATCH).prefetch(1)
 
-    def dataset(self):
-        """The same as what `AnomalyDetector` takes: an array, or a data set of batches."""
-        if isinstance(self._opened, np.ndarray):
-            return self._opened
-        return self._opened.dataset(self._split).map(lambda example: example["image"]).batch(BATCH).prefetch(1)
+    def batches(self, start=0):
+        """Arrays of inputs, in order."""
+        data = self.dataset(start)
+        if isinstance(data, np.ndarray):
+            yield from (data[first : first + BATCH] for first in range(0, len(data), BATCH))
+        elif start < len(self):
+            yield from data.as_numpy_iterator()
+
+    def in_steps(self, what, start=0):
+        """Pairs of names and inputs, in batches. Shows progress to people."""
+        for batch in self.batches(start):
+            yield self.names[start : start + len(batch)], batch
+            start += len(batch)
+            if sys.stderr.isatty():
+                end = "" if start < len(self) else "\n"
+                print(f"\r{what}: {start:,} of {len(self):,} {self.noun}s", end=end, file=sys.stderr, flush=True)
+
+    def stamp(self):
+        """A text that changes when the data does."""
+        files = [self.path / name for name in self.names] if self.key == "file" else [self.path]
+        stats = [(str(file.resolve()), stat.st_mtime_ns, stat.st_size) for file in files for stat in [file.stat()]]
+        return f"{stats}"
 
     def __len__(self):
         return len(self.names)
@@ -63,10 +79,10 @@ class Inputs:
             self._check_shape(self._opened.shape)
             self.key, self.names = "sample", list(range(len(self._opened)))
         else:
-            self._opened, self._split = Table(self.path, columns=self._data.get("columns")), "train"
-            self.columns = self._opened.columns
-            self._check_shape(self._opened.rows.shape)
-            self.key, self.names = "row", list(range(len(self._opened.rows)))
+            table = Table(self.path, columns=self._data.get("columns"))
+            self._opened, self.columns = table.rows, table.columns
+            self._check_shape(self._opened.shape)
+            self.key, self.names = "row", list(range(len(self._opened)))
 
     def _open_folder(self):
         if len(self.shape) != 3 or self.shape[-1] not in (1, 3):

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 
 import keras
@@ -78,11 +79,11 @@ class Folder:
             labels += [None if classes is None else self.class_names.index(classes[index]) for index in sorted(drawn)]
         return chosen, labels
 
-    def dataset(self, split):
-        """The examples of a split as a `tf.data.Dataset`, which reads files when they are needed."""
+    def dataset(self, split, start=0):
+        """The examples of a split from `start` on as a `tf.data.Dataset`, which reads files when they are needed."""
         import tensorflow as tf
 
-        files, labels = self.files(split)
+        files, labels = (each[start:] for each in self.files(split))
         columns = {"image": np.array([str(self.root / file) for file in files], dtype=object)}
         if None not in labels:
             columns["label"] = np.array(labels, "int64")
@@ -95,6 +96,15 @@ def _image_files(root):
     """Paths of all images in a folder, as Keras lists them: sorted, relative, without hidden ones."""
     if not root.is_dir():
         raise ValueError(f"{str(root)!r} is no folder. Give the path of a folder of images.")
+    refused = []
+    for _ in os.walk(root, onerror=refused.append):
+        pass
+    if refused:
+        named = ", ".join(f"{error.filename} ({error.strerror})" for error in refused[:5])
+        raise PermissionError(
+            f"{len(refused)} folders cannot be read: {named}{', ...' if len(refused) > 5 else ''}. Change their permissions, "
+            f"or move them out of {str(root)!r}."
+        )
     try:
         listed = keras.utils.image_dataset_from_directory(root, labels=None, shuffle=False, verbose=False).file_paths
     except ValueError:

@@ -72,8 +72,16 @@ def check_files(root, files):
     Raises:
         ValueError: Files cannot be read, have 16 bits per channel, or transparent pixels. The message names them.
     """
-    stats = tuple((stat.st_mtime_ns, stat.st_size) for stat in ((root / file).stat() for file in files))
-    return _checked(root, files, stats)
+    return _checked(root, files, tuple(_stamp(root / file) for file in files))
+
+
+def _stamp(path):
+    """What changes when a file does. A link to nothing has none; it cannot be decoded either."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
 
 
 @functools.lru_cache(maxsize=16)

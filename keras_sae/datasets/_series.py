@@ -63,12 +63,15 @@ class Series:
         windows = np.lib.stride_tricks.sliding_window_view(self.steps, self.window, axis=0)  # (starts, channels, window)
         return np.moveaxis(windows[starts], 1, -1), None
 
-    def dataset(self, split):
-        """The windows of a split as a `tf.data.Dataset`. They are cut when they are read: they overlap."""
+    def dataset(self, split, start=0):
+        """The windows of a split from the one of number `start` on, as a `tf.data.Dataset`.
+
+        They are cut when they are read: they overlap.
+        """
         import tensorflow as tf
 
         steps, window = tf.constant(self.steps), self.window
-        starts = tf.data.Dataset.from_tensor_slices(self.starts_of(split))
+        starts = tf.data.Dataset.from_tensor_slices(self.starts_of(split)[start:])
         shape = (window, self.steps.shape[1])
         return starts.map(lambda start: {"image": tf.ensure_shape(steps[start : start + window], shape)})
 

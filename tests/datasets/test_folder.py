@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_sae import datasets
-from keras_sae.datasets import _image_files, _load
+from keras_sae.datasets import _folder, _image_files, _load
 from keras_sae.datasets._folder import Folder
 
 pytest.importorskip("tensorflow", reason="folders are read by TensorFlow")
@@ -147,6 +147,23 @@ def test_folders_without_images(tmp_path):
     (tmp_path / "scan.tiff").write_bytes(b"II*\0")
     with pytest.raises(ValueError, match=r"1 pictures in .* have another format: scan.tiff. Convert them to PNG"):
         datasets.load_folder(tmp_path)
+
+
+def test_what_may_not_be_read_is_named(tmp_path, monkeypatch):
+    pictures(tmp_path, 1)
+    (tmp_path / "gone.png").symlink_to(tmp_path / "moved.png")
+    with pytest.raises(ValueError, match=r"1 of 2 images .* cannot be read: gone.png \(No such file"):
+        datasets.load_folder(tmp_path)
+    (tmp_path / "gone.png").unlink()
+
+    def walk(root, onerror):  # tests may run as root, who may read everything
+        onerror(PermissionError(13, "Permission denied", f"{root}/private"))
+        return []
+
+    with monkeypatch.context() as denied:
+        denied.setattr(_folder.os, "walk", walk)
+        with pytest.raises(PermissionError, match=r"1 folders cannot be read: .*private \(Permission denied\). Change"):
+            datasets.load_folder(tmp_path)
 
 
 def test_flat_and_nested_images_are_not_mixed(tmp_path):
