@@ -1,6 +1,7 @@
 """Checks of arguments, and hints about misspelled names: one wording for the whole package."""
 
 import difflib
+import inspect
 import math
 import numbers
 import operator
@@ -51,3 +52,40 @@ def nearest(name, known, cutoff=0.6):
     """A hint such as "Did you mean 'adam' or 'adamw'? ", or "" where nothing in `known` looks like `name`."""
     near = difflib.get_close_matches(str(name), [str(each) for each in known], n=3, cutoff=cutoff)
     return f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+
+
+class KnownArguments:
+    """Base of classes that refuse constructor arguments that they do not know, with the nearest name."""
+
+    def __new__(cls, *args, **kwargs):
+        maker = next(each for each in cls.__mro__ if "__init__" in vars(each))
+        if maker.__module__.startswith("keras_sae."):  # constructors of users may take any argument
+            _refuse_unknown(cls, kwargs)
+        new = super().__new__
+        return new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
+
+
+def _refuse_unknown(cls, arguments):
+    known = []
+    for each in cls.__mro__:
+        if "__init__" not in vars(each):
+            continue
+        parameters = list(inspect.signature(each.__init__).parameters.values())[1:]
+        known += [
+            parameter.name
+            for parameter in parameters
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        ]
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    known = sorted(set(known))
+    unknown = [name for name in arguments if name not in known and name not in _OF_KERAS]
+    if unknown:
+        name = unknown[0]
+        raise TypeError(
+            f"{cls.__name__} has no argument `{name}`. {nearest(name, known)}Its arguments are {', '.join(known)}. "
+            f"Received: {name}={arguments[name]!r}."
+        )
+
+
+_OF_KERAS = ("input_shape", "input_dim", "batch_input_shape")  # layers read them without naming them

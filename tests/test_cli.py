@@ -9,6 +9,7 @@ import sysconfig
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from scipy import sparse
@@ -302,6 +303,15 @@ def test_bad_input_is_told_in_a_sentence(capsys, tmp_path, monkeypatch, argument
     status, _, said = run(capsys, *arguments)
     assert status == 2
     assert message in said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exporting_needs_tensorflow(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    status, _, said = run(capsys, "export", "fashion_mnist_deep_l1", tmp_path / "served")
+    assert status == 2
+    assert said.startswith("keras-sae export: Exporting for TF Serving needs the TensorFlow backend of Keras")
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
 

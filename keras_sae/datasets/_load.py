@@ -1,3 +1,4 @@
+import functools
 import tempfile
 
 import numpy as np
@@ -125,9 +126,10 @@ def load_training(name, split, data_dir=None, **options):
     if window == count or count < 1:
         return _gathered(name, split, stored, data_dir)
     _check_same_size(name, image)
+    reading = functools.partial(damage_named, name, data_dir)
     if not isinstance(dataset.element_spec, tuple):
-        return OnDisk(dataset.map(lambda image: (image,)), 0, count, window), None
-    return tuple(OnDisk(dataset, position, count, window) for position in (0, 1))
+        return OnDisk(dataset.map(lambda image: (image,)), 0, count, window, reading), None
+    return tuple(OnDisk(dataset, position, count, window, reading) for position in (0, 1))
 
 
 def _read(name, split, data_dir, options):

@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 
 
@@ -9,16 +11,18 @@ class OnDisk:
         position: Integer, the index of the feature in a tuple.
         count: Integer, the number of examples.
         window: Integer, the number of examples that are shuffled at a time.
+        reading: Function that gives a context for reading, which translates errors.
 
     Attributes:
         shape, dtype: As of an array of all examples.
     """
 
-    def __init__(self, dataset, position, count, window):
+    def __init__(self, dataset, position, count, window, reading=contextlib.nullcontext):
         spec = dataset.element_spec[position]
         self.dataset = dataset
         self.position = position
         self.window = window
+        self.reading = reading
         self.shape = (count, *spec.shape)
         self.dtype = np.dtype(spec.dtype.as_numpy_dtype)
 
@@ -29,10 +33,16 @@ class OnDisk:
         """The first `rows.stop` examples as an array. Reading later ones alone would read all before them too."""
         if not isinstance(rows, slice) or rows.start or rows.step or rows.stop is None or rows.stop < 0:
             raise TypeError(f"These examples stay on disk, so you can read only the first n, as in x[:10]. Received: {rows}.")
-        taken = [example[self.position] for example in self.dataset.take(rows.stop).as_numpy_iterator()]
+        with self.reading():
+            taken = [example[self.position] for example in self.dataset.take(rows.stop).as_numpy_iterator()]
         return np.asarray(taken, self.dtype).reshape(-1, *self.shape[1:])
 
     def parts(self, size=4096):
         """Yields all examples in order, as arrays of up to `size`."""
-        for batch in self.dataset.batch(size).prefetch(1).as_numpy_iterator():
+        batches = iter(self.dataset.batch(size).prefetch(1).as_numpy_iterator())
+        while True:
+            with self.reading():
+                batch = next(batches, None)
+            if batch is None:
+                return
             yield batch[self.position]

@@ -48,7 +48,10 @@ def make_strategy(name):
     import tensorflow as tf
 
     if name == "mirrored":
-        return tf.distribute.MirroredStrategy()
+        try:
+            return tf.distribute.MirroredStrategy()
+        except (RuntimeError, ValueError, tf.errors.OpError) as error:
+            raise RuntimeError(_in_use(name, error)) from error
     config = os.environ.get("TF_CONFIG")
     check_cluster(config)
     content = json.loads(config)
@@ -56,6 +59,8 @@ def make_strategy(name):
     at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise RuntimeError(_in_use(name, error)) from error
     except tf.errors.OpError as error:
         raise ConnectionError(
             "The workers of TF_CONFIG cannot connect to each other: check that all machines have the same list of workers, and "
@@ -64,6 +69,13 @@ def make_strategy(name):
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, at_sigterm)  # TensorFlow has taken it, and would ignore the signal
     return strategy
+
+
+def _in_use(name, error):
+    return (
+        f"The strategy {name!r} cannot be made in this process, where TensorFlow is already in use. Make it first, before any "
+        f"model, tensor or data set, or start a new process. TensorFlow says: {str(error).splitlines()[0][:300]}"
+    )
 
 
 def refuse_parameter_servers():

@@ -1,8 +1,10 @@
 import keras
 import numpy as np
 
+from keras_sae._checks import KnownArguments
 
-class AdaptedLayer(keras.layers.Layer):
+
+class AdaptedLayer(KnownArguments, keras.layers.Layer):
     """Base class of layers whose weights are statistics of data: `SubtractMean`, `ZCAWhitening`, `Standardize`.
 
     The `adapt` of a `keras_sae.models.SparseAutoencoder` adds up what `statistics` returns for each batch, over all workers,

@@ -1,11 +1,11 @@
 import keras
 from keras import ops
 
-from keras_sae._checks import check_number
+from keras_sae._checks import KnownArguments, check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class ContrastNormalization(keras.layers.Layer):
+class ContrastNormalization(KnownArguments, keras.layers.Layer):
     """Gives each patch mean 0 and a standard deviation of about 1: brightness and contrast no longer matter.
 
         outputs = (inputs - mean) / sqrt(variance + offset)        mean and variance over the last axis

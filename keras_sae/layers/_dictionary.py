@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
-from keras_sae._checks import check_integer
+from keras_sae._checks import KnownArguments, check_integer
 
 _POWER = 16  # power of the Gram matrix in the bound of its largest eigenvalue
 
 
-class SparseInference(keras.layers.Layer):
+class SparseInference(KnownArguments, keras.layers.Layer):
     """Base class of layers that infer a code of low energy from a dictionary.
 
         energy(code) = mean over D entries of (inputs - kernel @ code)^2 + penalty(code)

@@ -5,14 +5,14 @@ import math
 import keras
 from keras import ops
 
-from keras_sae._checks import check_integer, check_number
+from keras_sae._checks import KnownArguments, check_integer, check_number
 from keras_sae.layers._top_k import keep, largest_of_rows, rows_across, with_nan_of
 from keras_sae.ops import without_nan
 
 _ROUNDING = 1e-6
 
 
-class _Encoding(keras.layers.Layer):
+class _Encoding(KnownArguments, keras.layers.Layer):
     """Base class of encodings, which give each unit one feature."""
 
     def __init__(self, **kwargs):

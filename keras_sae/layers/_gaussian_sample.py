@@ -1,11 +1,12 @@
 import keras
 from keras import ops
 
+from keras_sae._checks import KnownArguments
 from keras_sae.distributed import SeedGenerator
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class GaussianSample(keras.layers.Layer):
+class GaussianSample(KnownArguments, keras.layers.Layer):
     """Draws each entry of a code from its own Gaussian in training, and returns the mean at inference.
 
     The last axis of the input holds the means, then the logarithms of the variances:

@@ -1,13 +1,13 @@
 import keras
 from keras import ops
 
-from keras_sae._checks import check_integer
+from keras_sae._checks import KnownArguments, check_integer
 
 _REDUCTIONS = {"mean": ops.mean, "sum": ops.sum, "max": ops.max}
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class GridPooling(keras.layers.Layer):
+class GridPooling(KnownArguments, keras.layers.Layer):
     """Pools maps over the cells of a grid: quadrants by default. Maps of every size give the same number of features.
 
     Cell `i` of `size` cells covers the positions from `floor(i * positions / size)` up to `floor((i + 1) * positions / size)`,

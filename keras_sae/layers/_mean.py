@@ -2,6 +2,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_sae._checks import KnownArguments
 from keras_sae.layers._adapted import AdaptedLayer, check_per, rows_of, statistics_shape
 from keras_sae.layers._tied import encoding_layer
 
@@ -73,7 +74,7 @@ class SubtractMean(AdaptedLayer):
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class AddMean(keras.layers.Layer):
+class AddMean(KnownArguments, keras.layers.Layer):
     """Adds the mean that a `SubtractMean` of the encoder subtracts. Decoders end with it.
 
         outputs = inputs + subtracted.mean

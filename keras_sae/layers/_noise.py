@@ -1,11 +1,11 @@
 import keras
 from keras import ops
 
-from keras_sae._checks import check_number
+from keras_sae._checks import KnownArguments, check_number
 from keras_sae.distributed import SeedGenerator
 
 
-class _Noise(keras.layers.Layer):
+class _Noise(KnownArguments, keras.layers.Layer):
     """Corrupts a share of the entries of its input in training, each independently of the others."""
 
     def __init__(self, rate, seed=None, **kwargs):

@@ -3,11 +3,11 @@ import itertools
 import keras
 from keras import ops
 
-from keras_sae._checks import check_integer
+from keras_sae._checks import KnownArguments, check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class Patches(keras.layers.Layer):
+class Patches(KnownArguments, keras.layers.Layer):
     """Cuts an image into overlapping patches, each of them flattened. For the `preprocessing` of a convolutional autoencoder.
 
         outputs[i, r, c] = flatten(inputs[i, r * strides : r * strides + size, c * strides : c * strides + size, :])

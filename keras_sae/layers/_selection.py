@@ -4,12 +4,12 @@ import math
 import keras
 from keras import ops
 
-from keras_sae._checks import check_integer
+from keras_sae._checks import KnownArguments, check_integer
 from keras_sae.layers._top_k import with_nan_of
 from keras_sae.ops import has_nan, without_nan
 
 
-class Selection(keras.layers.Layer):
+class Selection(KnownArguments, keras.layers.Layer):
     """Base class of selections, the layers that zero entries of a code: `KSparse`, `BatchKSparse`, `WinnerTakeAll`, yours.
 
     A subclass decides in `select` which entries stay. This class treats all selections alike:

@@ -4,6 +4,8 @@ import contextvars
 import keras
 from keras import ops
 
+from keras_sae._checks import KnownArguments
+
 _encoding_layers = contextvars.ContextVar("encoding_layers", default=())
 
 
@@ -21,7 +23,7 @@ def tying_to(layers):
         _encoding_layers.reset(token)
 
 
-class TiedLayer(keras.layers.Layer):
+class TiedLayer(KnownArguments, keras.layers.Layer):
     """Base class of decoders that read the kernel of an encoding layer, `tied_to`.
 
     `trainable = False` freezes what the decoder computes with, the shared kernel and its own bias. The encoding layer's own

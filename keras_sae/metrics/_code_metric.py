@@ -3,7 +3,7 @@ import inspect
 import keras
 from keras import ops
 
-from keras_sae._checks import check_integer
+from keras_sae._checks import KnownArguments, check_integer
 from keras_sae.regularizers import in_statistics_dtype, position_weights
 
 
@@ -18,7 +18,7 @@ def add_to(variable, value):
     variable.assign_add(ops.cast(value, variable.dtype))
 
 
-class CodeMetric(keras.metrics.Metric):
+class CodeMetric(KnownArguments, keras.metrics.Metric):
     """Base class of metrics of a code. `update_state` takes a code of shape `(batch, ..., units)`, and weights.
 
     A subclass defines the sums (`tally`) and the result from them (`result`). The state holds only sums over positions: they

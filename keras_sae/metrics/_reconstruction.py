@@ -3,7 +3,7 @@ import math
 import keras
 from keras import ops
 
-from keras_sae._checks import check_number
+from keras_sae._checks import KnownArguments, check_number
 from keras_sae.distributed import sum_over_replicas
 from keras_sae.metrics._code_metric import add_sum, add_to
 
@@ -12,7 +12,7 @@ _ROUNDING = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class ExplainedVariance(keras.metrics.Metric):
+class ExplainedVariance(KnownArguments, keras.metrics.Metric):
     """The share of the variance of the data, about the mean, that the reconstruction explains.
 
     With `mean` the mean of each feature over all samples seen, and sums over samples `i` and features `j`:
@@ -113,7 +113,7 @@ class ExplainedVariance(keras.metrics.Metric):
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class PSNR(keras.metrics.Metric):
+class PSNR(KnownArguments, keras.metrics.Metric):
     """Peak signal-to-noise ratio of the reconstructions in decibels, averaged over samples.
 
     With `mse[i]` the mean squared error of sample `i` over all its entries:

@@ -18,7 +18,7 @@ def read_arguments(arguments, input_names, output_names, integers):
     def triple(x, y, sample_weight):
         # Keras drops weights where there is no target.
         names = [*output_names, *input_names]
-        x = one_of(x, input_names)
+        x = _WithTargets(x) if isinstance(x, keras.utils.PyDataset) else one_of(x, input_names)
         y = one_of(y, names, "target") if isinstance(y, (list, dict)) or (isinstance(y, tuple) and len(y) == 1) else y
         if isinstance(sample_weight, (list, tuple, dict)):
             sample_weight = one_of(sample_weight, names, "array of sample weights")
@@ -37,8 +37,35 @@ def read_arguments(arguments, input_names, output_names, integers):
     if isinstance(validation, (list, tuple)):
         x, y, weight = triple(*keras.utils.unpack_x_y_sample_weight(validation))
         arguments["validation_data"] = (x,) if y is None else (x, y) if weight is None else (x, y, weight)
+    elif isinstance(validation, keras.utils.PyDataset):
+        arguments["validation_data"] = _WithTargets(validation)
     elif validation is not None and not integers:
         _check_dtypes(validation, "inputs")
+
+
+class _WithTargets(keras.utils.PyDataset):
+    """A `PyDataset` whose batches have no None, which Keras cannot read: `(x, None, weights)` becomes `(x, x, weights)`."""
+
+    def __init__(self, data):
+        super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
+        self.data = data
+
+    def __getitem__(self, index):
+        batch = self.data[index]
+        if not isinstance(batch, (list, tuple)) or len(batch) < 2 or batch[1] is not None:
+            return batch
+        weights = batch[2] if len(batch) == 3 else None
+        return (batch[0],) if weights is None else (batch[0], batch[0], weights)
+
+    @property
+    def num_batches(self):
+        return self.data.num_batches
+
+    def on_epoch_begin(self):
+        self.data.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self.data.on_epoch_end()
 
 
 def refuse_class_weight(class_weight, y, supervised):

@@ -63,10 +63,15 @@ class OwnSteps(AdaptedModel):
                 self._warn_of_losses(replicas)
             forward.values = self.objective.values(made["codes"], None, training, masks=made["masks"], together=not replicas)
             forward.added += forward.values[0]
+        known = self.losses
         if self.kernel_regularizer is not None:
-            forward.added.append(ops.convert_to_tensor(self._kernel_loss()))
+            kernel = getattr(forward, "kernel", None)
+            if not any(loss is kernel for loss in known):  # a model that is called twice in another one has its kernels once
+                forward.kernel = ops.convert_to_tensor(self._kernel_loss())
+            forward.added.append(forward.kernel)
         for value in forward.added:
-            keras.Layer.add_loss(self, value)  # functional models refuse it outside of `call`, and so everywhere
+            if not any(value is loss for loss in known):
+                keras.Layer.add_loss(self, value)  # functional models refuse it outside of `call`, and so everywhere
 
     def _warn_of_losses(self, replicas):
         """Says which penalties are not in `losses` what they are in `fit`."""

@@ -278,6 +278,9 @@ class _Level(SparseAutoencoder):
     def takes_labels(self):
         return self._untracked.takes_labels  # of any level of the stack
 
+    def _learn_statistics(self, x, *args, **kwargs):
+        return x  # `pretrain` has learned them from all that has weight
+
     def _target(self, given):
         below = self._untracked.below
         return given if below is None else ops.stop_gradient(below(given, training=False))

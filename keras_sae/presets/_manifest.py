@@ -20,7 +20,7 @@ _OWN_DIGEST = "metadata_sha256"
 _BLANK = "0" * 64
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_TEXT = (".json", ".md", ".txt")
+TEXT = (".json", ".md", ".txt")
 
 
 def write_metadata(directory, metadata, names=None):
@@ -123,7 +123,7 @@ def _sha256(data):
 
 def sha256_of(path):
     """The SHA-256 of a file of a preset, for a text file with its line endings as they are on Unix."""
-    if str(path).endswith(_TEXT):
+    if str(path).endswith(TEXT):
         return _sha256(_unix_lines(Path(path).read_bytes()))
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -131,7 +131,7 @@ def sha256_of(path):
 
 def is_unchanged(path, expected):
     """Whether a file of a preset has this SHA-256. Earlier releases did not convert line endings."""
-    return sha256_of(path) == expected or (str(path).endswith(_TEXT) and _sha256(Path(path).read_bytes()) == expected)
+    return sha256_of(path) == expected or (str(path).endswith(TEXT) and _sha256(Path(path).read_bytes()) == expected)
 
 
 def _unix_lines(data):

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from keras_sae._backend import load_keras
 from keras_sae.presets import _hub
-from keras_sae.presets._manifest import CARD, METADATA, read_metadata
+from keras_sae.presets._manifest import CARD, METADATA, TEXT, read_metadata
 
 LARGEST = 8 * 2**30  # bytes of a preset
 LARGEST_METADATA = 2**20
@@ -80,11 +80,21 @@ def _fetch(address, entry, pin):
         try:
             left = LARGEST
             for file, digest in read_metadata(draft, verify=False)["files"].items():
-                left -= _download(f"{address}/{file}", draft / file, left, None if file == CARD else digest)
+                left -= _download_file(f"{address}/{file}", draft / file, left, None if file == CARD else digest)
             _check(draft, pin)
         except ValueError as error:
             raise ValueError(f"There is no complete preset at {address}. {error}") from error
         return _move(draft, entry, pin)
+
+
+def _download_file(url, path, largest, digest):
+    """Downloads a file with its digest. Texts may have other line endings, so these are verified once they are here."""
+    try:
+        return _download(url, path, largest, digest)
+    except ValueError:
+        if not path.name.endswith(TEXT):
+            raise
+        return _download(url, path, largest)
 
 
 def _download(url, path, largest, digest=None):

@@ -4,6 +4,7 @@ import re
 import keras
 from keras import ops
 
+from keras_sae._checks import KnownArguments
 from keras_sae.regularizers._positions import in_statistics_dtype, position_count, position_weights
 
 
@@ -13,7 +14,7 @@ def penalty_name(penalty):
     return own or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(penalty).__name__).lower()
 
 
-class ActivityPenalty(keras.regularizers.Regularizer):
+class ActivityPenalty(KnownArguments, keras.regularizers.Regularizer):
     """Base class of penalties: functions of sums over the positions of a code.
 
     A subclass defines the sums (`totals`) and their cost (`value`). Because of this split a penalty is exact under a

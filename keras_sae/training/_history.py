@@ -1,9 +1,10 @@
 import csv
 import io
+import os
 
 import keras
 
-from keras_sae.training._run import write_text
+from keras_sae.training._run import write_text, writing
 
 
 class HistoryLog(keras.callbacks.Callback):
@@ -35,8 +36,14 @@ class HistoryLog(keras.callbacks.Callback):
             self._names += new
             self._write([*rows, row])
             return
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self._names, lineterminator="\n").writerow(row)
+        size = self.path.stat().st_size
+        with writing(self.path):
+            try:
+                with self.path.open("a", newline="") as file:
+                    csv.DictWriter(file, self._names, lineterminator="\n").writerow(row)
+            except OSError:
+                os.truncate(self.path, size)  # a part of a row would be read as another one
+                raise
 
     def _write(self, rows):
         text = io.StringIO()

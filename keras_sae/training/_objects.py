@@ -46,16 +46,32 @@ def make(role, description):
     if name not in choices:
         raise ValueError(f"Unknown class for `{role}`: {name!r}. {near(name, choices)}")
     arguments = {key: make(key, value) for key, value in description.items() if key != "class"}
-    parameters = inspect.signature(choices[name].__init__).parameters
+    known = _known(choices[name])
     for key in arguments:
-        if key not in parameters:
-            raise ValueError(f"{name} has no argument {key!r}. {near(key, [p for p in parameters if p != 'self'])}")
+        if known is not None and key not in known:
+            raise ValueError(f"{name} has no argument {key!r}. {near(key, known)}")
     return choices[name](**arguments)
 
 
 def centers_by_default(model):
     """Whether a model with this description centres if it does not say: where a selection makes the code, unpreprocessed."""
     return names_selection(model.get("sparsity")) and not model.get("preprocessing")
+
+
+def _known(cls):
+    """The arguments that a class takes: its own, and those of its bases where it hands on others. None where any may be."""
+    known = []
+    for each in cls.__mro__:
+        if "__init__" not in vars(each):
+            continue
+        parameters = list(inspect.signature(each.__init__).parameters.values())[1:]
+        known += [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+        hands_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        if hands_on and not each.__module__.startswith(("keras_sae.", "keras.")):
+            return None  # a user's class, which may take any argument and says itself what it refuses
+        if not hands_on or each.__module__.startswith("keras.src.layers.layer"):
+            break
+    return known
 
 
 def names_selection(description):

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -139,13 +140,8 @@ class Run:
     def save(self, arrays, name=CHECKPOINT):
         """Writes the state of training. If writing fails, the previous state stays."""
         if self.is_chief:
-            try:
+            with writing(self.output / name):
                 _state.write(self.output / name, self.progress, arrays)
-            except OSError as error:
-                raise OSError(
-                    f"The state of training could not be written to {str(self.output)!r}: {error}. The previous state is "
-                    "intact: free some space, then continue with `--resume`."
-                ) from error
 
 
 def read_run(output):
@@ -179,11 +175,24 @@ def _read_record(path):
 def write_text(path, text):
     """Writes a small file to a temporary name, and moves it into place."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        try:
+            unfinished.write_text(text)
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path):
+    """Says what an OSError means for a run, such as a full disk."""
     try:
-        unfinished.write_text(text)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{str(path)!r} could not be written: {error}. The last saved state and all earlier files are intact: free some "
+            "space, then continue with `--resume`."
+        ) from error
 
 
 def _check_done(current, earlier, now, output):

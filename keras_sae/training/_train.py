@@ -95,7 +95,9 @@ def train(
                     checkpoint = Checkpoint(
                         run, model, interrupts, of_recipe, epochs, steps, recipe.best(level), checkpoint_seconds
                     )
-                    trained.fit(
+                    _fit(
+                        trained,
+                        images,
                         batches(images, recipe.batch_size, recipe.seed + number, labels, progress["epoch"], progress["step"]),
                         initial_epoch=progress["epoch"],
                         epochs=until,
@@ -197,6 +199,20 @@ def _as_trained(recipe, images, labels):
         "checksum of the images": "" if on_disk else checksum(images, labels),
         "version of Keras": keras.__version__,
     }
+
+
+def _fit(trained, images, *args, **kwargs):
+    """`fit`, which names the file where data that stay on disk are damaged."""
+    if not isinstance(images, OnDisk):
+        trained.fit(*args, **kwargs)
+        return
+    import tensorflow as tf
+
+    try:
+        trained.fit(*args, **kwargs)
+    except tf.errors.DataLossError as error:
+        with images.reading():
+            raise error
 
 
 def finish(trained):

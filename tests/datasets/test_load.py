@@ -88,7 +88,7 @@ def test_versions_configurations_and_names_that_tfds_does_not_know_are_refused(t
             datasets.load(name, "train", data_dir=tmp_path)
 
 
-def test_a_damaged_file_of_tfds_is_named(tmp_path):
+def test_a_damaged_file_of_tfds_is_named(tmp_path, monkeypatch):
     import tensorflow_datasets as tfds
 
     x = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 1)).astype("uint8")
@@ -105,6 +105,11 @@ def test_a_damaged_file_of_tfds_is_named(tmp_path):
         file.write_bytes(damaged)
         with pytest.raises(OSError, match=file.name):
             datasets.load_arrays("dots", "train", tmp_path)
+    monkeypatch.setattr(datasets._load, "_MEMORY", 64 * 5)
+    images, _ = datasets.load_training("dots", "train", tmp_path)  # stays on disk
+    for read in (lambda: list(images.parts()), lambda: images[:20]):
+        with pytest.raises(OSError, match=file.name):
+            read()
     with pytest.raises(ValueError, match=r"train has 20 examples"):
         datasets.load_arrays("dots", "train[:21]", tmp_path)
 

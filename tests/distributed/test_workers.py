@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sae.distributed import DistributedModel, Workers, make_strategy
+from keras_sae.distributed import DistributedModel, Workers, _workers, make_strategy
 from keras_sae.distributed._meeting import meet
 from keras_sae.distributed._workers import check_cluster
 from keras_sae.metrics import L0
@@ -155,6 +155,21 @@ def test_a_malformed_cluster_is_refused_with_an_example(config, message, monkeyp
 def test_clusters_with_and_without_a_chief_are_accepted():
     check_cluster('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}')
     check_cluster('{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief", "index": 0}}')
+
+
+@tensorflow_only
+@pytest.mark.parametrize(("name", "kind"), [("mirrored", "MirroredStrategy"), ("multi-worker", "MultiWorkerMirroredStrategy")])
+def test_strategies_say_that_tensorflow_is_in_use(name, kind, monkeypatch):
+    import tensorflow as tf
+
+    def fails():
+        raise RuntimeError("Collective ops must be configured at program startup\n[many lines]")
+
+    monkeypatch.setattr(tf.distribute, kind, fails)
+    monkeypatch.setattr(_workers, "meet", lambda *_: None)
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 0}}')
+    with pytest.raises(RuntimeError, match=f"'{name}' cannot be made.*already in use.*says: Collective ops.*startup$"):
+        make_strategy(name)
 
 
 def test_strategies_go_by_name():

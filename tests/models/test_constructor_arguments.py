@@ -8,8 +8,10 @@ import pytest
 from keras import ops
 
 from keras_sae import models
-from keras_sae.layers import KSparse
+from keras_sae.layers import BatchKSparse, KSparse, MaskingNoise, TiedDense, WinnerTakeAll
+from keras_sae.metrics import L0
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, SparseAutoencoder, StackedAutoencoder
+from keras_sae.regularizers import ActivityKL, GroupL21
 
 X = np.random.default_rng(0).uniform(size=(32, 12)).astype("float32")
 
@@ -93,3 +95,47 @@ def test_a_square_shape_without_channels_gets_a_warning():
     with pytest.warns(UserWarning, match=r"28 steps of 28 channels.*\(28, 28, 1\)"):
         ConvolutionalAutoencoder((28, 28), 4)
     ConvolutionalAutoencoder((100, 3), 4)  # warnings are errors in these tests
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_penalties_and_kernels_count_once_in_other_models_and_loops(tied):
+    model = DenseAutoencoder(12, 8, keras.regularizers.L1(0.01), tied=tied, kernel_regularizer=keras.regularizers.L2(0.1))
+    model.compile("sgd", "mse")
+    alone = model.evaluate(X, verbose=0, return_dict=True)
+    model(X, training=True)
+    reconstructed = model(X, training=True)  # the losses of the last call, however often there were others
+    error = keras.losses.MeanSquaredError()(X, reconstructed)
+    assert float(error + sum(model.losses)) == pytest.approx(alone["loss"], rel=1e-5)
+    nested = keras.Sequential([keras.Input((12,)), keras.layers.Rescaling(1.0), model])
+    nested.compile("sgd", "mse")
+    assert nested.evaluate(X, X, verbose=0) == pytest.approx(alone["loss"], rel=1e-5)
+    one, two = keras.Input((12,)), keras.Input((12,))
+    both = keras.Model([one, two], [model(one), model(two)])
+    both([X, X], training=True)
+    assert float(sum(both.losses)) == pytest.approx(2 * alone["l1"] + alone["kernel_regularizer"], rel=1e-5)
+
+
+MISSPELLED = {
+    "k": lambda: KSparse(kk=3),
+    "synchronized": lambda: BatchKSparse(3, synchronised=True),
+    "spatial": lambda: WinnerTakeAll(spacial=True),
+    "rate": lambda: MaskingNoise(rat=0.3),
+    "activation": lambda: TiedDense(keras.layers.Dense(3), activatoin="relu"),
+    "target": lambda: ActivityKL(traget=0.1),
+    "weight": lambda: GroupL21(wieght=1),
+    "threshold": lambda: L0(treshold=0.1),
+}
+
+
+@pytest.mark.parametrize("name", MISSPELLED)
+def test_layers_penalties_and_metrics_refuse_unknown_arguments_with_the_nearest(name):
+    with pytest.raises(TypeError, match=f"Did you mean '{name}'"):
+        MISSPELLED[name]()
+
+
+def test_classes_of_users_may_take_any_argument():
+    class Mine(KSparse):
+        def __init__(self, **anything):
+            super().__init__(k=anything.pop("kept"), **anything)
+
+    assert Mine(kept=3).k == 3

@@ -126,6 +126,35 @@ def test_replicas_weight_as_one_device(two_replicas):
         np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6)
 
 
+class Batches(keras.utils.PyDataset):
+    """Batches without a target, which some of Keras' adapters cannot read."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.weights, self.epochs = weights, 0
+
+    num_batches = 3
+
+    def __getitem__(self, index):
+        rows = slice(16 * index, 16 * index + 16)
+        return (X[rows], None) if self.weights is None else (X[rows], None, self.weights[rows])
+
+    def on_epoch_end(self):
+        self.epochs += 1
+
+
+def test_weights_in_a_py_dataset_act_without_a_target():
+    model = DenseAutoencoder(12, 8, KSparse(3))
+    model.compile("sgd", "mse")
+    weights = RANDOM.uniform(size=48).astype("float32")
+    batches = Batches(weights)
+    model.fit(batches, epochs=2, verbose=0, validation_data=Batches(weights))
+    assert batches.epochs == 2
+    for given in (None, weights):
+        expected = model.evaluate(X, sample_weight=given, batch_size=16, verbose=0)
+        np.testing.assert_allclose(model.evaluate(Batches(given), verbose=0), expected, rtol=1e-5)
+
+
 def test_weights_reach_every_level_of_a_stack():
     stack = StackedAutoencoder(12, [10, 6], [KSparse(2), keras.regularizers.L1(0.1)])
     histories = stack.pretrain(X, sample_weight=np.zeros(48), verbose=0)

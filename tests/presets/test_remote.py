@@ -58,6 +58,15 @@ def test_an_edited_card_is_fetched_too_but_not_under_a_pin(published, serve, cac
         presets.find(f"{address}#sha256={pin}")
 
 
+def test_texts_may_arrive_with_other_line_endings(published, serve, cache, tmp_path):
+    directory = shutil.copytree(published / "preset", tmp_path / "preset")
+    for name in ("config.json", "metadata.json"):
+        (directory / name).write_bytes((directory / name).read_bytes().replace(b"\n", b"\r\n"))
+    address = serve(tmp_path).url + "/preset"
+    assert b"\r\n" in (presets.find(address) / "config.json").read_bytes()
+    assert presets.load_reference(address)
+
+
 def test_a_pin_accepts_one_preset_alone(published, serve, cache):
     address = f"{serve(published).url}/preset"
     digest = presets.read_metadata(published / "preset")["metadata_sha256"]

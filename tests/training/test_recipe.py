@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sae import presets
+from keras_sae import models, presets
 from keras_sae.training import load_recipe, recipe_names
 from keras_sae.training._recipe import from_data
 
@@ -130,3 +130,22 @@ def test_data_from_before_the_argument_does_not_centre(recipe_file):
     data = load_recipe(recipe_file).as_data()
     del data["model"]["center"]
     assert not from_data(data).build((28, 28, 1)).centers
+
+
+class Narrow(models.DenseAutoencoder):
+    """An architecture of a user that hands on what it does not know."""
+
+    def __init__(self, width=3, **kwargs):
+        kwargs.pop("code_units", None)
+        super().__init__(code_units=width, **kwargs)
+
+
+def test_an_architecture_may_hand_on_arguments(recipe_file, monkeypatch):
+    monkeypatch.setattr(models, "Narrow", Narrow, raising=False)
+    arguments = "{class='Narrow', width=5, tied=true, sparsity={class='KSparse', k=4}}"
+    model = load_recipe(recipe_file, [f"model={arguments}"]).build((28, 28, 1))
+    assert (type(model), model.encoder.output_shape) == (Narrow, (None, 5))
+    with pytest.raises(TypeError, match="Did you mean 'tied'"):
+        load_recipe(recipe_file, ["model={class='Narrow', tie=true}", "k_schedule={start=4, epochs=1}"]).build((28, 28, 1))
+    with pytest.raises(ValueError, match=r"no argument 'code_unit'. Did you mean 'code_units'"):
+        load_recipe(recipe_file, ["model.code_unit=3"]).build((28, 28, 1))

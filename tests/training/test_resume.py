@@ -1,6 +1,8 @@
 """Runs that are stopped, killed, damaged or resumed."""
 
 import dataclasses
+import errno
+import io
 import os
 import signal
 import subprocess
@@ -15,6 +17,7 @@ import pytest
 from keras_sae import datasets, presets
 from keras_sae.datasets import load_arrays
 from keras_sae.training import Stopped, _state, evaluate_preset, load_recipe, publish, read_run, train
+from keras_sae.training._history import HistoryLog
 from keras_sae.training._publish import checksum, trained_model
 from keras_sae.training._recipe import from_data
 from keras_sae.training._run import Run
@@ -218,6 +221,40 @@ def test_a_state_that_cannot_be_written_leaves_the_previous_one(recipe_file, tra
     assert sorted(path.name for path in trained.iterdir()) == [".lock", "checkpoint.npz", "history.csv", "run.json"]
     assert (trained / "checkpoint.npz").read_bytes() == before
     trained_model(trained, load_recipe(recipe_file, ["epochs=1"]), (28, 28, 1))
+
+
+class FullDisk(io.StringIO):
+    """A file of which a part still fits on the disk."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def write(self, text):
+        with self.path.open("ab") as file:
+            file.write(text[:1].encode())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_history_on_a_full_disk_keeps_its_rows(tmp_path, monkeypatch):
+    path = tmp_path / "history.csv"
+    history = HistoryLog(path, 0)
+    history.on_epoch_end(0, {"loss": 1.0})
+    before = path.read_text()
+    opened = Path.open
+    with monkeypatch.context() as full:
+        full.setattr(Path, "open", lambda self, mode="r", **more: FullDisk(self) if mode == "a" else opened(self, mode, **more))
+        with pytest.raises(OSError, match=r"history.csv.*No space left.*--resume"):
+            history.on_epoch_end(1, {"loss": 0.5})
+    assert path.read_text() == before
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_text", lambda self, text: FullDisk(self).write(text))
+        with pytest.raises(OSError, match=r"history.csv.*No space left.*--resume"):
+            history.on_epoch_end(1, {"loss": 0.5, "more": 1.0})
+    assert path.read_text() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["history.csv"]
+    history.on_epoch_end(1, {"loss": 0.5, "more": 1.0})
+    assert len(path.read_text().splitlines()) == 3
 
 
 def test_a_damaged_run_is_refused_and_left_as_it_is(recipe_file, trained):
