@@ -13,7 +13,7 @@ class Forward(OwnSteps):
         """Whether the model computes with the few entries that a `KSparse` keeps, rather than with dense codes.
 
         None, the default, decides by the sizes: in `fit`, `evaluate` and `predict` on TensorFlow without XLA and without GPUs,
-        where the code has at least 2,048 units, and at least 64 for each entry that stays. True does so wherever it is
+        where the code has at least 1,024 units, and at least 64 for each entry that stays. True does so wherever it is
         possible, also in calls of the model; False never. The model, its values and its gradients are the same, up to
         rounding. Set it before `fit`; it is not saved.
 

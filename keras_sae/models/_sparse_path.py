@@ -9,7 +9,7 @@ from keras_sae.layers import KSparse, TiedDense
 from keras_sae.ops import dense_entries, has_nan, largest_entries, sparse_dense_matmul, to_dense, without_nan
 
 # What pays was measured on a CPU with TensorFlow; see docs/speed.md.
-LEAST_UNITS = 2048
+LEAST_UNITS = 1024
 LEAST_UNITS_PER_ENTRY = 64
 
 

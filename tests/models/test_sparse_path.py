@@ -229,7 +229,7 @@ def test_the_default_follows_the_sizes_in_the_models_own_steps():
     assert pays(4096, 32)
     assert not pays(1000, 25)
     assert not pays(4096, 100)
-    model = DenseAutoencoder(2, 2048, sparsity=KSparse(8))
+    model = DenseAutoencoder(2, 1024, sparsity=KSparse(8))
     assert model.sparse_path is None
     assert not model._takes_sparse_path()  # in a call from outside
     with model._own_step():
