@@ -38,12 +38,14 @@ class AnomalyDetector(Estimator):
     | `"reconstruction"` | mean squared error of the reconstruction | any data |
     | `"relative"` | that error, divided by the root mean square of the input | strokes and objects on a dark ground |
     | `"patch"` | largest squared error, averaged over a patch | small defects in images and series |
+    | `"texture"` | largest Mahalanobis distance of the local activity of units, for codes of maps | defects on textures |
     | `"code"` | squared Mahalanobis distance of the code from codes of normal data | unusual combinations of usual parts |
     | `"combined"` | sum of `"reconstruction"` and `"code"`, each divided by its mean on normal data | any data |
     | `"auto"` | the one that best tells normal samples from mixtures of them | if you have no anomalies to compare by |
 
-    Scores of images and series of maps average over positions. `"code"` and `"combined"` learn statistics of normal codes in
-    `calibrate`, from about half of the samples, which then do not count for the threshold; or from those passed as `training`.
+    Scores of images and series of maps average over positions. `"code"`, `"texture"` and `"combined"` learn statistics of
+    normal codes in `calibrate`, from about half of the samples, which then do not count for the threshold; or from those
+    passed as `training`.
     `"auto"` makes false anomalies of a part of that half: samples with a block of another sample pasted in, averages of two,
     and mixed rows of tables. It takes the score whose area under the ROC curve on them is highest, on normal data alone.
 
@@ -55,7 +57,7 @@ class AnomalyDetector(Estimator):
     Args:
         model: A `SparseAutoencoder`, trained on normal data. Or any functional `keras.Model` from inputs to reconstructions,
             without the scores that read a code.
-        score: `"reconstruction"`, `"relative"`, `"patch"`, `"code"`, `"combined"` or `"auto"`.
+        score: `"reconstruction"`, `"relative"`, `"patch"`, `"code"`, `"texture"`, `"combined"` or `"auto"`.
         patch: Integer, the side of the patch in pixels or steps over which maps and the score `"patch"` average errors. By
             default about an eighth of the shortest side of the input. Tables have no patches.
         false_positive_rate: Float in (0, 1), the rate that `fit` calibrates for.
@@ -180,6 +182,7 @@ class AnomalyDetector(Estimator):
         """Where each sample is anomalous, float32.
 
         The squared reconstruction error at each position, averaged over channels and, for images and series, over the patch.
+        With the score `"texture"`, the distance of the local activity of units, at the size of the input.
 
         Returns:
             For images a heat map, `(n, height, width)`; for series a number for each step, `(n, steps)`; for tables one for

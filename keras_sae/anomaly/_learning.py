@@ -28,8 +28,9 @@ def learn(candidates, model, window, samples, halved):
         The score, and the number of samples that it learned from.
     """
     whole = network(model, None, window)
-    parts = only(whole, *(name for name in ("errors", "codes", "sizes") if name in whole.output))
+    parts = only(whole, *(name for name in ("errors", "codes", "activities", "sizes") if name in whole.output))
     normal, tried = NormalStatistics(), Rows(_TRIED)
+    read = {"errors", "codes"} | ({"activities"} if any(score.reads_maps for score in candidates) else set())
     for batch in samples.batches():
         batch = batch[for_statistics(batch)] if halved else batch
         if len(candidates) > 1:
@@ -38,7 +39,7 @@ def learn(candidates, model, window, samples, halved):
             batch = batch[~held_out]
         if len(batch):
             made = predict(parts, batch)
-            normal.add(made.get("errors"), made.get("codes"))
+            normal.add(**{name: made[name] for name in read & made.keys()})
     if not normal.samples:
         raise ValueError(f"`{samples.name}` holds no normal samples for the statistics of the score. Give more.")
     for score in candidates:

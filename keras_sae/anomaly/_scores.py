@@ -32,6 +32,12 @@ def smooth(errors, window):
     return pooled[..., 0]
 
 
+def local_activity(code):
+    """Root mean squares of each unit over a window of three positions each way, `(batch, *positions, units)`."""
+    padded = ops.pad(ops.square(ops.cast(code, "float32")), [(0, 0), *[(1, 1)] * (len(code.shape) - 2), (0, 0)], mode="reflect")
+    return ops.sqrt(ops.average_pool(padded, 3, strides=1, padding="valid", data_format="channels_last") + _SMALLEST**2)
+
+
 def over_positions(reduce, values):
     """Applies `ops.mean` or `ops.max` over all axes but the first."""
     axes = tuple(range(1, len(values.shape)))
@@ -48,11 +54,12 @@ class Score:
     Attributes:
         name: The word for it in `AnomalyDetector(score=)`.
         reads_errors, reads_code: Whether it reads reconstruction errors, and the code.
+        reads_maps: Whether that code must have a map for each unit, with at least two positions each way.
         learns: Whether it learns statistics from normal data.
     """
 
     name = None
-    reads_errors, reads_code, learns = True, False, False
+    reads_errors, reads_code, reads_maps, learns = True, False, False, False
 
     def __init__(self, window, arrays=None):
         self.window = window
@@ -72,6 +79,10 @@ class Score:
         What the score does not read may be None.
         """
         raise NotImplementedError
+
+    def maps(self, errors, code):
+        """Where samples are anomalous, `(batch, *positions)` of the input."""
+        return smooth(errors, self.window)
 
 
 class Reconstruction(Score):
@@ -105,14 +116,32 @@ class Code(Score):
     def __call__(self, errors, code, size):
         return over_positions(ops.mean, self.distances(code))
 
-    def distances(self, code):
+    def distances(self, vectors):
         """Squared Mahalanobis distances divided by the number of units, about 1 for normal data; `(batch, *positions)`."""
         learned = self.arrays
-        centred = ops.cast(code, "float32") - learned["mean"]
+        centred = ops.cast(vectors, "float32") - learned["mean"]
         along = ops.square(ops.matmul(centred, learned["directions"]))
         rest = ops.maximum(ops.sum(ops.square(centred), axis=-1) - ops.sum(along, axis=-1), 0.0)
         distances = ops.sum(along * learned["precision"], axis=-1) + rest * learned["rest_precision"]
         return distances / float(centred.shape[-1])
+
+
+class Texture(Code):
+    name = "texture"
+    reads_maps = True
+
+    def learn(self, normal):
+        self.arrays.update(gaussian_of(normal.activities, DIRECTIONS))
+
+    def __call__(self, errors, code, size):
+        return over_positions(ops.max, self.distances(local_activity(code)))
+
+    def maps(self, errors, code):
+        distances = self.distances(local_activity(code))
+        for axis, size in enumerate(errors.shape[1:], start=1):
+            repeats = -(-size // distances.shape[axis])  # strides round up
+            distances = ops.take(ops.repeat(distances, repeats, axis=axis), range(size), axis=axis)
+        return distances
 
 
 class Combined(Code):
@@ -127,4 +156,4 @@ class Combined(Code):
         return super().__call__(None, code, None) + over_positions(ops.mean, errors) / self.arrays["error"]
 
 
-SCORES = {score.name: score for score in (Reconstruction, Relative, Patch, Code, Combined)}
+SCORES = {score.name: score for score in (Reconstruction, Relative, Patch, Code, Combined, Texture)}

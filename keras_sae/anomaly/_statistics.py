@@ -36,13 +36,14 @@ class NormalStatistics:
     """Codes and errors of normal samples, for the `learn` of scores."""
 
     def __init__(self):
-        self._codes, self._errors = Rows(), Rows(2**22)
+        self._codes, self._activities, self._errors = Rows(), Rows(), Rows(2**22)
         self.samples = 0
 
-    def add(self, errors, code):
-        self.samples += len(code if errors is None else errors)
-        if code is not None:
-            self._codes.add(code.reshape(-1, code.shape[-1]))
+    def add(self, errors=None, codes=None, activities=None):
+        self.samples += len(codes if errors is None else errors)
+        for rows, values in ((self._codes, codes), (self._activities, activities)):
+            if values is not None:
+                rows.add(values.reshape(-1, values.shape[-1]))
         if errors is not None:
             self._errors.add(errors.reshape(len(errors), -1).mean(axis=1, keepdims=True))
 
@@ -50,6 +51,11 @@ class NormalStatistics:
     def codes(self):
         """Vectors of units at positions, `(n, units)`."""
         return self._codes.array
+
+    @property
+    def activities(self):
+        """Local activities of units at positions, `(n, units)`."""
+        return self._activities.array
 
     @property
     def mean_error(self):

@@ -8,6 +8,7 @@ from ._features import coherence, features
 from ._finetune import finetune
 from ._gabor import gabor, gabor_fit
 from ._localization import aupro, average_precision
+from ._outlier_detectors import outlier_detectors
 from ._pca import compare_with_pca
 from ._probe import probe
 from ._probe_encoder import probe_encoder
@@ -40,6 +41,7 @@ __all__ = [
     "gabor",
     "gabor_fit",
     "mechanisms",
+    "outlier_detectors",
     "probe",
     "probe_encoder",
     "psnr",

@@ -6,7 +6,7 @@ import pytest
 
 from keras_sae import presets
 from keras_sae.anomaly import AnomalyDetector
-from keras_sae.models import DenseAutoencoder, SparseAutoencoder
+from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, SparseAutoencoder
 
 OFF = np.array([[5, -5, 5, -5, 5]], "float32")  # far from the plane
 
@@ -51,6 +51,22 @@ def test_patches_and_maps_of_images(images):
     np.testing.assert_allclose(maps[:, 3, 2], errors[:, 2:5, 1:4].mean(axis=(1, 2)), rtol=1e-4)
     # uint8 pixels and floats in [0, 1] are the same to it.
     np.testing.assert_allclose(detector.anomaly_map(defect.astype("float32") / 255), maps, rtol=1e-6)
+
+
+def test_a_flat_spot_on_a_texture_shows_in_the_activity_of_units():
+    random = np.random.default_rng(0)
+    model = ConvolutionalAutoencoder((25, 24, 1), [4], strides=2, activation="linear", kernel_size=3)
+    x = random.normal(size=(300, 25, 24, 1)).astype("float32")
+    spots = x[280:].copy()
+    spots[:, 8:16, 10:18] = 2
+    detector = AnomalyDetector(model, score="texture").calibrate(x[:280], 0.05)
+    assert detector.is_anomalous(spots).mean() > 0.5
+    maps = detector.anomaly_map(spots)
+    assert maps.shape == (20, 25, 24)
+    np.testing.assert_allclose(maps.max(axis=(1, 2)), detector.score_samples(spots), rtol=1e-5)
+    assert maps[:, 10:14, 12:16].mean() > 2 * maps[:, :6, :6].mean()
+    with pytest.raises(ValueError, match="no code of maps"):
+        AnomalyDetector(DenseAutoencoder((4, 4, 1), 3), score="texture")
 
 
 def test_maps_of_series_say_which_steps():

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sae.evaluation import SUITES, anomaly, aupro, auroc, average_precision
+from keras_sae.evaluation import SUITES, anomaly, aupro, auroc, average_precision, outlier_detectors
 from keras_sae.models import DenseAutoencoder
 
 
@@ -71,6 +71,18 @@ def test_a_detector_for_each_class_and_seed():
     assert result["average_precision"] > 95
     assert 0 <= result["false_positive_rate"] < 25
     assert "thresholds calibrated for 10 %" in "".join(SUITES["anomaly"].section(result, options, {}))
+
+
+def test_detectors_of_scikit_learn_score_outliers_higher():
+    random = np.random.default_rng(0)
+    train, normal = (random.normal(size=(count, 3, 2)).astype("float32") for count in (200, 20))
+    scores = outlier_detectors(train)
+    assert set(scores) == {"pca", "isolation_forest", "one_class_svm", "nearest_neighbours"}
+    for name in set(scores) - {"pca"}:
+        assert scores[name](normal + 6).min() > np.median(scores[name](normal))
+    flat = random.normal(size=(200, 20)) @ random.normal(size=(20, 40))  # PCA needs samples that do not fill the space
+    error = outlier_detectors(flat)["pca"]
+    assert error(random.normal(size=(20, 40))).min() > error(flat).max()
 
 
 def test_labels_are_needed():
