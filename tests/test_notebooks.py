@@ -5,7 +5,7 @@ import re
 import nbformat
 import pytest
 
-NOTEBOOKS = ["what_sparsity_does", "architectures", "transfer_learning"]
+NOTEBOOKS = ["what_sparsity_does", "architectures", "transfer_learning", "anomaly_detection"]
 
 
 def read(root, name):

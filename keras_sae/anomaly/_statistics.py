@@ -3,7 +3,7 @@
 import numpy as np
 
 _MOST = 2**25  # numbers of codes that are kept: 128 MB of float32
-_LEAST_VARIANCE = 1e-6  # of a direction of the code, relative to the mean variance
+_LEAST_VARIANCE = 1e-3  # of a direction of the code, relative to the mean variance
 
 
 class Rows:
