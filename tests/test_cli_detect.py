@@ -154,6 +154,33 @@ def bad_inputs(images, tmp_path):
     yield (*calibrate, "--normal", images / "normal", "--score", "pach"), "Did you mean 'patch'"
 
 
+def test_runs_are_followed_to_what_they_lack(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    for command, message in (
+        (("calibrate", tmp_path / "run"), "has no preset yet. Make it: keras-sae train"),
+        (
+            ("detect", tmp_path / "run", tmp_path, "--output", tmp_path / "x.csv"),
+            "has no detector yet. Make it: keras-sae calibrate",
+        ),
+    ):
+        status, _, error = run(capsys, *command)
+        assert (status, message in error) == (2, True), error
+
+
+def test_a_threshold_is_not_set_on_training_data(images, tmp_path, capsys):
+    recipe = {"data": {"name": str(images / "normal"), "train": "train[:50%]", "test": "train[50%:]"}}
+    model = DenseAutoencoder((6, 5, 3), code_units=4)
+    model.save_to_preset(tmp_path / "model", metadata={"data": recipe["data"], "recipe": recipe})
+    command = ("calibrate", tmp_path / "model", "--output", tmp_path / "d", "--false-positive-rate", "0.1")
+    status, _, error = run(capsys, *command, "--normal", images / "normal")
+    assert status == 2
+    assert "was trained on" in error
+    assert "Leave out --normal to use what was held out (train[50%:])" in error
+    status, printed, _ = run(capsys, *command)
+    assert (status, "from 20 samples" in printed) == (0, True)
+
+
 def test_bad_input_is_a_sentence(images, tmp_path, capsys):
     import re
 

@@ -69,7 +69,7 @@ class Folder:
         """Paths in the folder of the images of a split, in the order of `dataset`, with the index of each one's class or None.
 
         A share such as `"train[:80%]"` is drawn by the SHA-256 of the paths in the split: it is the same on every machine,
-        takes its part of every class, and hardly changes when images are added.
+        mixes the classes, and hardly changes when images are added.
         """
         chosen, labels = [], []
         for part, rows in examples_of(str(self.root), split, self.counts):

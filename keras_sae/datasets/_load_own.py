@@ -20,7 +20,7 @@ def load_folder(path, split="train", image_size=None, resize="stretch", color_mo
     Args:
         path: The folder.
         split: `"train"`, `"test"`, or a share such as `"train[:80%]"` and `"train[80%:]"`. A share is drawn by the names of the
-            files: it is the same on every machine and takes its part of every class.
+            files: it is the same on every machine and mixes the classes.
         image_size: `(height, width)` to bring images to. Needed where they differ in size.
         resize: How: `"stretch"`; `"crop"`, which cuts off what does not fit the shape; or `"pad"`, which adds black bars.
         color_mode: `"rgb"` or `"grayscale"`. By default grey where every file is stored in grey, colour otherwise.
