@@ -36,6 +36,8 @@ class TiedLayer(KnownArguments, keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
         self.bias_initializer = keras.initializers.get(bias_initializer)
+        if not self.trainable:
+            TiedLayer.trainable.fset(self, False)  # the kernel too; on TensorFlow, setting a flag to what it is does nothing
 
     @property
     def trainable(self):

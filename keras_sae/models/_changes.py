@@ -45,7 +45,7 @@ def apply_changes(model, changes):
     for path, change, value in changes:
         layer = layers[path]
         if change == "trainable":
-            layer.trainable = value
+            type(layer).trainable.fset(layer, value)  # on TensorFlow, setting a flag to what it is does nothing
         elif change == "dtype":
             layer.dtype_policy = keras.saving.deserialize_keras_object(value)
         elif change == "quantize" and layer.quantization_mode is None:

@@ -138,6 +138,8 @@ class TrainedOnInput(Forward):
         self._read_arguments(arguments)
         history = super().fit(**arguments)
         if _keeps_averages(self.optimizer):  # Keras has replaced the weights by them, and they do not obey constraints
+            for weight in self.trainable_weights:
+                weight.assign(ops.copy(weight))  # on JAX both are one array, which the next step gives away
             apply_constraints(self)
         return history
 

@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from keras_sae import models
-from keras_sae.layers import BatchKSparse, KSparse, WinnerTakeAll
+from keras_sae.layers import BatchKSparse, KSparse, TiedDense, WinnerTakeAll
 from keras_sae.models import DenseAutoencoder, SparseAutoencoder, StackedAutoencoder
 from keras_sae.regularizers import ActivityKL
 
@@ -230,3 +230,20 @@ def test_a_preset_counts_the_parameters_of_a_frozen_quantized_or_adapted_model(t
             model.save_to_preset(tmp_path / str(index))
             counts.append(json.loads((tmp_path / str(index) / "metadata.json").read_text())["parameters"])
     assert counts == [12 * 8 + 8 + 8 * 6 + 6 + 6 * 12 + 12, 12 * 8 + 8 + 8 * 12 + 12] * len(changes)
+
+
+def test_a_tied_decoder_that_is_made_frozen_freezes_its_kernel():
+    encode = keras.layers.Dense(8)
+    encode.build((None, 12))
+    TiedDense(encode, trainable=False)
+    assert [weight.trainable for weight in (encode.kernel, encode.bias)] == [False, True]
+
+
+def test_a_custom_model_with_a_frozen_tied_decoder_comes_back_frozen():
+    encode = keras.layers.Dense(8, name="encode")
+    encoder = keras.Sequential([keras.Input((12,)), encode])
+    model = SparseAutoencoder(encoder, keras.Sequential([keras.Input((8,)), TiedDense(encode, name="decode")]))
+    freeze_decoder(model)
+    again = copy.deepcopy(model)
+    assert [weight.trainable for weight in again.weights] == [weight.trainable for weight in model.weights]
+    assert len(again.trainable_weights) == 1

@@ -266,3 +266,29 @@ def test_moving_averages_of_weights_obey_the_constraint_at_the_end_of_fit(tmp_pa
     again = keras.models.load_model(tmp_path / "model.keras")
     for one, other in zip(model.optimizer.variables, again.optimizer.variables, strict=True):
         np.testing.assert_array_equal(as_numpy(one), as_numpy(other))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA as TensorFlow's tf.function runs it")
+def test_a_centered_model_compiled_by_xla_goes_on_after_loading_as_it_would_have(tmp_path):
+    model = DenseAutoencoder(12, 8, KSparse(3), center=True, tied=True)
+    model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=True)
+    model.fit(X, batch_size=16, shuffle=False, verbose=0)
+    mean = model.encoder.get_layer("subtract_mean").mean
+    np.testing.assert_allclose(as_numpy(mean), X.mean(axis=0), rtol=1e-5)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.jit_compile
+    losses = [each.fit(X + 1, batch_size=16, shuffle=False, verbose=0).history["loss"] for each in (model, again)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(as_numpy(mean), X.mean(axis=0), rtol=1e-5)  # learned once
+
+
+def test_averages_and_weights_do_not_share_memory_after_fit():
+    # On JAX, an evaluation gives the memory of the weights away.
+    model = DenseAutoencoder(12, 8)
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True), "mse", run_eagerly=EAGERLY)
+    model.fit(X, verbose=0)
+    model.evaluate(X, verbose=0)
+    assert all(np.isfinite(as_numpy(variable)).all() for variable in model.optimizer.variables)
