@@ -1,10 +1,11 @@
 """Measures the speed and size of exported models: `python benchmarks/serving.py`.
 
-The endpoint `encode` of a k-sparse encoder is compared with a bare tf.function of the same matmul and top-k, which returns the
-same codes. Both are loaded from a SavedModel without Keras and called in turn in one process, so that other work on the machine
-slows down both. For each number of threads, in a process of its own, the script prints p50 and p99 of a call at batch 1,
-samples per second at batch 256, and the ratios of medians. Then it prints the size and error of every preset with weights in
-float32 and bfloat16. It exits with status 1 if `encode` takes more than 1.15 times as long as the bare function.
+The endpoint `encode` of a k-sparse encoder is compared with a bare tf.function of the same matmul and top-k, which returns
+the same codes. Both are loaded from a SavedModel without Keras and called in turn in one process, so that other work on the
+machine slows down both. For each number of threads, in a process of its own, the script prints p50 and p99 of a call at batch
+1, samples per second at batch 256, and the ratios of medians. Then it prints the size and error of every preset with weights
+in float32 and bfloat16. With `--detector`, it prints the times of the endpoints `detect` and `anomaly_map` of the preset
+`mnist_dense_detector` instead. It exits with status 1 if `encode` takes more than 1.15 times as long as the bare function.
 """
 
 import argparse
@@ -98,6 +99,32 @@ def report_weights():
             print(f"{name:{width}}  {weights:8}  {size:6.2f}  {figures}", flush=True)
 
 
+def report_detector(calls, batches):
+    """Prints the time of `detect`, with the score "combined", and of `anomaly_map` of an exported detector."""
+    import tensorflow as tf
+
+    from keras_sae.anomaly import AnomalyDetector
+    from keras_sae.serving import export
+
+    model = AnomalyDetector.from_preset("mnist_dense_detector").model
+    normal = np.random.default_rng(0).uniform(size=(400, *IMAGE)).astype("float32")
+    detector = AnomalyDetector(model, score="combined").calibrate(normal, 0.05)
+    print(f"\n{'endpoint':12}  {'p50 ms':>8}  {'p99 ms':>8}  {'samples/s':>12}")
+    with tempfile.TemporaryDirectory() as folder:
+        served = tf.saved_model.load(str(export(detector, folder))).signatures
+        for name in ("encode", "detect", "anomaly_map"):
+            times = {}
+            for size, count in ((1, calls), (256, batches)):
+                inputs = tf.constant(normal[:size])
+                times[size] = []
+                for _ in range(count + count // 10):
+                    start = time.perf_counter()
+                    next(iter(served[name](inputs=inputs).values())).numpy()
+                    times[size].append(time.perf_counter() - start)
+            p50, p99 = np.percentile(times[1][calls // 10 :], (50, 99)) * 1e3
+            print(f"{name:12}  {p50:8.3f}  {p99:8.3f}  {256 / np.median(times[256][batches // 10 :]):12,.0f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=1000, help="width of the code (default: %(default)s)")
@@ -108,10 +135,14 @@ def main():
     parser.add_argument(
         "--presets", action=argparse.BooleanOptionalAction, default=True, help="measure size and error of each preset"
     )
+    parser.add_argument("--detector", action="store_true", help="only measure the endpoints of a detector")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(options.measure, options.calls, options.batches)))
+        return 0
+    if options.detector:
+        report_detector(options.calls, options.batches)
         return 0
     from keras_sae.layers import KSparse
     from keras_sae.models import DenseAutoencoder
