@@ -118,7 +118,7 @@ class Code(Score):
 
     def distances(self, vectors):
         """Squared Mahalanobis distances divided by the number of units, about 1 for normal data; `(batch, *positions)`."""
-        learned = self.arrays
+        learned = {name: ops.convert_to_tensor(array) for name, array in self.arrays.items()}
         centred = ops.cast(vectors, "float32") - learned["mean"]
         along = ops.square(ops.matmul(centred, learned["directions"]))
         rest = ops.maximum(ops.sum(ops.square(centred), axis=-1) - ops.sum(along, axis=-1), 0.0)
@@ -153,7 +153,7 @@ class Combined(Code):
         self.arrays["error"] = np.float32(max(normal.mean_error, np.finfo("float32").tiny))
 
     def __call__(self, errors, code, size):
-        return super().__call__(None, code, None) + over_positions(ops.mean, errors) / self.arrays["error"]
+        return super().__call__(None, code, None) + over_positions(ops.mean, errors) / float(self.arrays["error"])
 
 
 SCORES = {score.name: score for score in (Reconstruction, Relative, Patch, Code, Combined, Texture)}
