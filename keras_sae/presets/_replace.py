@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 import tempfile
@@ -152,10 +153,15 @@ def replacing(directory):
                 if directory.exists():
                     os.replace(directory, earlier)
                 os.replace(draft, directory)
-    except BaseException:
+    except BaseException as error:
         if earlier.exists():
             os.replace(earlier, directory)  # if this fails too, the earlier preset stays in the temporary directory
         shutil.rmtree(beside, ignore_errors=True)
+        if isinstance(error, OSError) and (error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)):
+            raise OSError(
+                f"The preset could not be written to {str(directory)!r}: {error}. What was there stays: free some space, "
+                "and save or publish again."
+            ) from error
         raise
     shutil.rmtree(beside, ignore_errors=True)
 

@@ -1,5 +1,6 @@
 """Saving over a preset keeps what its user put there; editing its texts keeps it loadable."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -200,3 +201,21 @@ def test_examples_and_their_codes_must_be_finite(model, tmp_path):
         with pytest.raises(ValueError, match=message):
             DenseAutoencoder(6, 3, kernel_initializer="ones").save_to_preset(tmp_path / "preset", examples=examples)
         assert not (tmp_path / "preset").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), OSError("errno = 28, 'No space left on device'")]
+)
+def test_a_full_disk_leaves_the_earlier_preset(model, tmp_path, monkeypatch, error):
+    model.save_to_preset(tmp_path / "preset")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "preset").iterdir()}
+
+    def full(self, path, *args, **kwargs):
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(type(model), "save_weights", full)
+    with pytest.raises(OSError, match=r"The preset could not be written to .*preset.*No space left.*free some space"):
+        model.save_to_preset(tmp_path / "preset")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "preset").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["preset"]
