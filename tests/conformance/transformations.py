@@ -644,7 +644,7 @@ def table(results):
         tried = sum(sum(each.values()) for each in counts.values())
         held, refused = (sum(each[kind] for each in counts.values()) for kind in ("held", "refused"))
         models = len({case for name, case, *_ in results if name == backend})
-        lines += [f"## {NAMES[backend]}: {tried} combinations of {models} models", ""]
+        lines += [f"## {NAMES[backend]}: {tried} combinations of {models} of the {len(CASES)} models", ""]
         lines += [f"{held} hold, {refused} are refused, {tried - held - refused} fail.", ""]
         lines += ["| transformation | tried | holds | refused |", "|---|---|---|---|"]
         lines += [
