@@ -66,11 +66,10 @@ def _known(cls):
             continue
         parameters = list(inspect.signature(each.__init__).parameters.values())[1:]
         known += [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
-        hands_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-        if hands_on and not each.__module__.startswith(("keras_sae.", "keras.")):
-            return None  # a user's class, which may take any argument and says itself what it refuses
-        if not hands_on or each.__module__.startswith("keras.src.layers.layer"):
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             break
+        if not cls.__module__.startswith(("keras_sae.", "keras.")):
+            return None  # a user's class, which may take any argument and says itself what it refuses
     return known
 
 
