@@ -37,13 +37,11 @@ def main():
         task = OTHER[metadata["data"]["name"]]
         some = f"[:{options.images}]" if options.images else ""
         train, test = (load_arrays(task, split, options.data_dir) for split in (f"train{some}", "test"))
-        encoding = metadata["metrics"]["probe"]["encoding"]
         rows = transfer(
             SparseAutoencoder.from_preset(name),
             train,
             test,
             steps=options.steps,
-            encodings=[encoding],
             report=lambda sentence: print(sentence, flush=True),
         )
         for row in rows:

@@ -4,6 +4,7 @@ from ._code_statistics import ACTIVE_ABOVE, code_statistics
 from ._compare import compare, mechanisms
 from ._denoise import denoise, psnr
 from ._encode import as_input, decode_top_k, encode, encode_top_k
+from ._feature_file import features_on_disk
 from ._features import coherence, features
 from ._finetune import finetune
 from ._gabor import gabor, gabor_fit
@@ -37,6 +38,7 @@ __all__ = [
     "encode_top_k",
     "evaluate",
     "features",
+    "features_on_disk",
     "finetune",
     "gabor",
     "gabor_fit",

@@ -3,7 +3,7 @@ import math
 import keras
 import numpy as np
 
-from keras_sae.evaluation._encode import encode, inputs_of
+from keras_sae.evaluation._encode import batches_of, encode
 from keras_sae.metrics import L0, DeadUnits, MeanRate
 
 # Where no entry of a code is exactly zero, as with sigmoid units, a unit above this counts as active.
@@ -37,7 +37,7 @@ def code_statistics(model, x, batch_size=1000):
     units = first.shape[-1]
     l0, mean_rate, dead_units = L0(threshold), MeanRate(), DeadUnits(units, threshold)
     error = keras.metrics.Mean()
-    for inputs in inputs_of(x, batch_size):
+    for inputs in batches_of(model.encoder, x, batch_size):
         code = model.encoder(inputs, training=False)
         for metric in (l0, mean_rate, dead_units):
             metric.update_state(code)

@@ -7,7 +7,7 @@ from keras_sae._checks import check_number
 from keras_sae._markdown import table
 from keras_sae.evaluation._encode import as_input
 from keras_sae.evaluation._pca import principal_components
-from keras_sae.evaluation._suite import Suite
+from keras_sae.evaluation._suite import Suite, check_reconstructs_inputs
 from keras_sae.layers import MaskingNoise, SaltAndPepperNoise
 
 _NOISES = ("masking", "salt and pepper", "gaussian")
@@ -43,6 +43,7 @@ def denoise(model, train, test, *, noise="masking", amount=0.3, seed=0, report=N
     except ImportError as error:
         raise ImportError('The median filter needs SciPy: pip install "keras_sae[evaluation]".') from error
 
+    check_reconstructs_inputs("Denoising", model)
     report = report or (lambda sentence: None)
     train_x, clean = (as_input(np.asarray(images)).astype("float32") for images, _ in (train, test))
     low, high = float(clean.min()), float(clean.max())

@@ -7,12 +7,15 @@ from keras_sae._checks import check_integer
 from keras_sae._pixels import as_input as as_input  # it is part of `keras_sae.evaluation`
 from keras_sae.ops import stack_csr, to_csr
 
+# Entries of the widest layer that are in memory at a time.
+_MOST_ENTRIES = 2**25
+
 
 def encode(model, x, batch_size=1000, sparse=False):
     """The codes of `x` as a float32 array of shape `(n, ..., units)`, or as a sparse matrix.
 
     Args:
-        model: A `SparseAutoencoder`, or an encoder.
+        model: A `SparseAutoencoder`, or an encoder, or the `features` of a model.
         x: Array of inputs, uint8 images or floats. uint8 is divided by 255.
         batch_size: Integer, inputs per batch.
         sparse: Whether to return a `scipy.sparse.csr_array` of shape `(n, entries)`, see
@@ -99,6 +102,18 @@ def decode_top_k(model, indices, values, batch_size=1000):
     return np.concatenate(outputs) if outputs else np.zeros((0, *model.output_shape[1:]), "float32")
 
 
+def batches_of(model, x, batch_size=1000):
+    """Batches of `x` as a model reads them, so small that the output of each of its layers fits into memory."""
+    widest = 1
+    for layer in getattr(model, "layers", ()):
+        for output in keras.tree.flatten(layer.output):
+            sizes = output.shape[1:]
+            # Maps of unknown size are at most as large as the images.
+            known = [size or (x.shape[axis] if axis < x.ndim else 1) for axis, size in enumerate(sizes, start=1)]
+            widest = max(widest, math.prod(known))
+    return inputs_of(x, max(1, min(batch_size, _MOST_ENTRIES // widest)))
+
+
 def inputs_of(x, batch_size):
     """Batches of `x` as a model reads them."""
     for start in range(0, len(x), batch_size):
@@ -108,5 +123,5 @@ def inputs_of(x, batch_size):
 def _codes(model, x, batch_size):
     """The codes of each batch, float32 arrays."""
     encoder = getattr(model, "encoder", model)
-    for inputs in inputs_of(x, batch_size):
+    for inputs in batches_of(encoder, x, batch_size):
         yield keras.ops.convert_to_numpy(keras.ops.cast(encoder(inputs, training=False), "float32"))

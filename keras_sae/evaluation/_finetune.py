@@ -5,7 +5,7 @@ from keras_sae._markdown import table
 from keras_sae.datasets import batches
 from keras_sae.evaluation._encode import encode
 from keras_sae.evaluation._probe import error_figures, error_text
-from keras_sae.evaluation._readout import in_words, readout
+from keras_sae.evaluation._readout import in_words
 from keras_sae.evaluation._suite import Suite, check_labels
 
 
@@ -14,7 +14,6 @@ def finetune(
     train,
     test,
     *,
-    encoding=None,
     epochs=20,
     head_epochs=0,
     batch_size=128,
@@ -23,21 +22,20 @@ def finetune(
     seed=0,
     report=None,
 ):
-    """The test error of a classifier that starts from the weights of an encoder and is trained as a whole.
+    """The test error of a classifier that starts from the features of a model and is trained as a whole.
 
-    The classifier is the encoder with a softmax layer, trained by Adam with a learning rate that falls to zero along a cosine.
-    All settings are fixed. To choose epochs, learning rate or dropout, pass one part of the training data as `train` and the
-    rest as `test`.
+    The classifier is `model.features` with a softmax layer, trained by Adam with a learning rate that falls to zero along a
+    cosine. All settings are fixed. To choose epochs, learning rate or dropout, pass one part of the training data as `train`
+    and the rest as `test`.
 
     Args:
         model: A `SparseAutoencoder`. It stays unchanged: a copy is trained.
         train, test: Pairs `(images, labels)` of arrays. uint8 images are divided by 255.
-        encoding: Dictionary of arguments of `readout`: the input of the softmax layer. By default the code.
         epochs: Integer, at least 0, epochs of training of the whole classifier.
-        head_epochs: Integer. First the softmax layer is trained for this many epochs on the codes of the frozen encoder.
+        head_epochs: Integer. First the softmax layer is trained for this many epochs on the frozen features.
         batch_size: Integer.
         learning_rate: Float, the initial learning rate of Adam.
-        dropout: Float in [0, 1), the share of the code's entries dropped in training.
+        dropout: Float in [0, 1), the share of the features dropped in training.
         seed: Integer. Fixes initial weights and the order of images.
         report: Function called with a sentence before each step that takes long, such as `print`.
 
@@ -47,18 +45,18 @@ def finetune(
     """
     check_labels("Fine-tuning trains on labels", train, test)
     options = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "report": report}
-    tuned, frozen = wrong_when_tuned(model, train, test, encoding or {}, head_epochs, dropout, **options)
+    tuned, frozen = wrong_when_tuned(model, train, test, head_epochs, dropout, **options)
     return {**error_figures(tuned), **({"frozen": error_figures(frozen)} if head_epochs else {})}
 
 
-def wrong_when_tuned(model, train, test, encoding, head_epochs, dropout, seed, **options):
+def wrong_when_tuned(model, train, test, head_epochs, dropout, seed, **options):
     """Which test examples are misclassified, booleans `(n,)`: after training of the whole, and before it."""
     (x, labels), (test_x, test_labels) = ((np.asarray(images), np.asarray(y)) for images, y in (train, test))
     report = options["report"] or (lambda sentence: None)
     keras.utils.set_random_seed(seed)
     copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
-    body = readout(copy, **encoding)
+    body = copy.features
     classes, targets = np.unique(labels, return_inverse=True)
     head = keras.Sequential(
         [
@@ -74,7 +72,7 @@ def wrong_when_tuned(model, train, test, encoding, head_epochs, dropout, seed, *
         return classes[encode(whole, test_x).argmax(axis=-1)] != test_labels
 
     if head_epochs:
-        report(f"Training a softmax layer on the frozen codes of {len(x):,} training images ...")
+        report(f"Training a softmax layer on the frozen features of {len(x):,} training images ...")
         _train(head, encode(body, x), targets, seed, **{**options, "epochs": head_epochs})
     before = wrong()
     if options["epochs"]:
@@ -107,7 +105,7 @@ def _section(figures, options, metadata):
     if "frozen" in figures:
         rows.insert(0, ("softmax layer on the frozen encoder", error_text(figures["frozen"])))
     text = (
-        f"A softmax layer on {in_words(options.get('encoding', {}))}. The whole classifier starts from the weights of this "
+        f"A softmax layer on {in_words(metadata)}. The whole classifier starts from the weights of this "
         f"preset and is trained with the labels of all {metadata['data']['train_examples']:,} training images. Training "
         "differs a little between machines, so `keras-sae evaluate` accepts any error inside the interval."
     )
@@ -125,7 +123,6 @@ def _agrees(path, measured, card):
 SUITE = Suite(
     finetune,
     _section,
-    encodings=lambda options: [options["encoding"]] if options.get("encoding") else [],
     agrees=_agrees,
     figures=lambda options: ("error", "frozen.error") if options.get("head_epochs") else ("error",),
     reads_labels=lambda options: True,

@@ -3,6 +3,7 @@ import math
 import numpy as np
 
 from keras_sae.evaluation._encode import as_input
+from keras_sae.evaluation._suite import check_reconstructs_inputs
 
 
 def compare_with_pca(models, train, test, batch_size=256):
@@ -36,6 +37,8 @@ def compare_with_pca(models, train, test, batch_size=256):
             "`train` and `test` are inputs of the same models and must have the same shape, except for the number of inputs. "
             f"Received: train of shape {train.shape}, test of shape {test.shape}."
         )
+    for model in models.values():
+        check_reconstructs_inputs("PCA", model)
     widths = {name: math.prod(model.encoder.output_shape[1:]) for name, model in models.items()}
     pca = principal_components(train, max(widths.values()), exact=True)
     rows = []

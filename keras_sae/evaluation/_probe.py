@@ -1,6 +1,7 @@
 import numpy as np
 
 from keras_sae.evaluation._bootstrap import bootstrap_interval
+from keras_sae.evaluation._feature_file import FeatureFile
 
 REGULARISATIONS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 FEW_LABELS_REGULARISATIONS = (0.003, 0.03, 0.3, 3.0)
@@ -17,7 +18,8 @@ def probe(train_codes, train_labels, test_codes, test_labels, validation=10_000,
     then the classifier is fitted to all training examples. No choice depends on the test data.
 
     Args:
-        train_codes, test_codes: Arrays of shape `(n, ...)`, flattened to `(n, features)`.
+        train_codes, test_codes: Arrays of shape `(n, ...)`, flattened to `(n, features)`. Or what `features_on_disk` gives,
+            where they do not fit into memory: the result is the same.
         train_labels, test_labels: Integer arrays of shape `(n,)`.
         validation: Integer, number of training examples held out to choose `C`; at most half of them are.
         C: Inverse strengths of the penalty to choose from, as in scikit-learn. The search starts in the middle and goes to the
@@ -39,20 +41,36 @@ class Probe:
 
     Args:
         train_codes, train_labels, validation, C, iterations: As in `probe`.
+        mirrored: Whether `train_codes` are those of `features_on_disk(flips=True, held_out=validation)`, with mirror images.
 
     Attributes:
         C: The chosen inverse strength.
         validation_error: The error with it on the held-out examples, in percent.
     """
 
-    def __init__(self, train_codes, train_labels, validation=10_000, C=REGULARISATIONS, iterations=150):
-        codes = np.asarray(train_codes, "float32").reshape(len(train_codes), -1)
-        self._scale = np.float32(codes.std(dtype="float64") or 1)
-        self._x = compress(codes / self._scale)
-        self._classes, self._labels = np.unique(train_labels, return_inverse=True)
+    def __init__(self, train_codes, train_labels, validation=10_000, C=REGULARISATIONS, iterations=150, mirrored=False):
+        if isinstance(train_codes, FeatureFile):
+            self._x, self._scale = train_codes.over_deviation()
+        else:
+            codes = np.asarray(train_codes, "float32").reshape(len(train_codes), -1)
+            self._scale = np.float32(codes.std(dtype="float64") or 1)
+            self._x = compress(codes / self._scale)
+        self._classes, labels = np.unique(train_labels, return_inverse=True)
         self._iterations = iterations
-        kept = len(codes) - min(validation, len(codes) // 2)
-        train, held_out = (self._x[:kept], self._labels[:kept]), (self._x[kept:], self._labels[kept:])
+        held = held_out_of(len(labels), validation)
+        kept = len(labels) - held
+        # The rows of images and, below them, of their mirror images.
+        self._rows = np.arange(len(labels))[None]
+        if mirrored:
+            below = np.concatenate([np.full(kept, kept), np.full(held, held)])
+            self._rows = self._rows + np.where(np.arange(len(labels)) < kept, 0, kept)
+            self._rows = np.concatenate([self._rows, self._rows + below])
+        self._labels = np.empty(self._rows.size, int)
+        self._labels[self._rows] = labels
+        self._few = labels
+        first = kept * len(self._rows)
+        train = self._x[:first], self._labels[:first]
+        held_out = self._x[first : first + held], self._labels[first : first + held]
         start = np.zeros((self._x.shape[1] + 1, len(self._classes)))
 
         def attempt(c, near):
@@ -69,24 +87,37 @@ class Probe:
     def measure_with(self, labels, test_codes, test_labels, draws=5, C=FEW_LABELS_REGULARISATIONS, seed=0):
         """The same with only `labels` labelled examples, drawn `draws` times. See `few_labels` of `probe_encoder`."""
         iterations, classes = self._iterations, len(self._classes)
-        drawn = [balanced(self._labels, labels, np.random.default_rng([seed, draw])) for draw in range(draws)]
+        drawn = [balanced(self._few, labels, np.random.default_rng([seed, draw])) for draw in range(draws)]
         starts = [np.zeros((self._x.shape[1] + 1, classes))] * draws
-        parts = [(self._x[rows], self._labels[rows]) for rows in drawn]
-        kept = [len(rows) - max(1, len(rows) // 5) for rows in drawn]
+
+        def read(images, mirrored=True):
+            rows = (self._rows if mirrored else self._rows[:1])[:, images].ravel()
+            return self._x[rows], self._labels[rows]
+
+        kept = [len(images) - max(1, len(images) // 5) for images in drawn]
+        parts = [(read(images[:k]), read(images[k:], False)) for images, k in zip(drawn, kept, strict=True)]
 
         def attempt(c, near):
-            fits = [fit(x[:k], y[:k], c, iterations, start) for (x, y), k, start in zip(parts, kept, near, strict=True)]
-            wrong = [scores(x[k:], w).argmax(axis=1) != y[k:] for (x, y), k, w in zip(parts, kept, fits, strict=True)]
+            fits = [fit(*train, c, iterations, start) for (train, _), start in zip(parts, near, strict=True)]
+            wrong = [scores(x, w).argmax(axis=1) != y for (_, (x, y)), w in zip(parts, fits, strict=True)]
             return 100 * float(np.mean(np.concatenate(wrong))), c, fits
 
         _, c, starts = _best_from_the_middle(sorted(C), attempt, starts)
-        fits = [fit(x, y, c, iterations, start) for (x, y), start in zip(parts, starts, strict=True)]
+        fits = [fit(*read(images), c, iterations, start) for images, start in zip(drawn, starts, strict=True)]
         return {**error_figures([self.wrong(weights, test_codes, test_labels) for weights in fits]), "C": c}
 
     def wrong(self, weights, codes, labels):
         """Which examples the weights misclassify, booleans."""
-        codes = np.asarray(codes, "float32").reshape(len(codes), -1) / self._scale
+        if isinstance(codes, FeatureFile):
+            codes = FeatureFile(codes.path, codes.shape[1], codes.start, codes.start + len(codes), codes.scale * self._scale)
+        else:
+            codes = np.asarray(codes, "float32").reshape(len(codes), -1) / self._scale
         return self._classes[scores(codes, weights).argmax(axis=1)] != np.asarray(labels)
+
+
+def held_out_of(count, validation):
+    """How many of `count` training examples are held out to choose the penalty."""
+    return min(validation, count // 2)
 
 
 def fit(x, labels, C, iterations=150, start=None):
@@ -98,7 +129,7 @@ def fit(x, labels, C, iterations=150, start=None):
     with features are in float32, or of a compressed matrix, and the rest is in float64.
 
     Args:
-        x: float32 array of shape `(n, features)`, or its compressed form (`compress`).
+        x: float32 array of shape `(n, features)`, its compressed form (`compress`), or a `FeatureFile`.
         labels: Integer array of shape `(n,)`, starting at 0.
         C: Float above 0, the inverse strength of the penalty.
         iterations: Integer, the maximum number of iterations. The fit stops earlier if no entry of the gradient exceeds 1e-4.
@@ -124,14 +155,18 @@ def fit(x, labels, C, iterations=150, start=None):
 
     def objective(flat):
         weights = flat.reshape(shape)
-        logits = scores(x, weights)
-        logits -= logits.max(axis=1, keepdims=True)
-        exponentials = np.exp(logits)
-        total = exponentials.sum(axis=1, keepdims=True)
-        loss = (np.log(total[:, 0]) - (logits * one_hot).sum(axis=1)).mean(dtype="float64")
-        loss += decay / 2 * (weights[:-1] ** 2).sum()
-        error = (exponentials / total - one_hot) / np.float32(rows)  # (rows, classes)
-        gradient = np.concatenate([x.T @ error + decay * weights[:-1], error.sum(axis=0, keepdims=True)])
+        loss, gradient, start = decay / 2 * (weights[:-1] ** 2).sum(), 0.0, 0
+        for part in x.parts() if isinstance(x, FeatureFile) else (x,):
+            wanted = one_hot[start : start + part.shape[0]]
+            logits = scores(part, weights)
+            logits -= logits.max(axis=1, keepdims=True)
+            exponentials = np.exp(logits)
+            total = exponentials.sum(axis=1, keepdims=True)
+            loss += (np.log(total[:, 0]) - (logits * wanted).sum(axis=1)).sum(dtype="float64") / rows
+            error = (exponentials / total - wanted) / np.float32(rows)  # (part, classes)
+            gradient = gradient + np.concatenate([part.T @ error, error.sum(axis=0, keepdims=True)]).astype("float64")
+            start += part.shape[0]
+        gradient[:-1] += decay * weights[:-1]
         return float(loss), gradient.ravel()
 
     start = np.zeros(shape) if start is None else start
@@ -144,6 +179,8 @@ def fit(x, labels, C, iterations=150, start=None):
 def scores(x, weights):
     """The logits of each row, float32 of shape `(n, classes)`."""
     weights = weights.astype("float32")
+    if isinstance(x, FeatureFile):
+        return np.concatenate([scores(part, weights) for part in x.parts()])
     return x @ weights[:-1] + weights[-1]
 
 

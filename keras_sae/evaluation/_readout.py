@@ -10,7 +10,8 @@ def readout(model, layer="code", rectify=False, keep=None, subtract=False, pool=
 
     This is the code, or the output of a layer before the selection, with another selection. What suits learning need not suit a
     classifier: winner-take-all autoencoders are read before the competition, with their maps pooled; k-sparse ones with more
-    active units than in training, minus the largest inactive one.
+    active units than in training, minus the largest inactive one. To make another reading part of a model, so that it is saved
+    and exported, use the argument `features` of the models.
 
     Args:
         model: A `SparseAutoencoder`, or an encoder.
@@ -75,15 +76,21 @@ def _pooled(outputs, positions, pool):
     return pooling[positions](pool["size"], strides=pool.get("strides"), **options)(outputs)
 
 
-def in_words(encoding):
-    """What an encoding reads, for a card."""
-    layer = encoding.get("layer", "code")
-    words = ["the code" if layer == "code" else f"the output of the layer `{layer}`"]
-    if encoding.get("rectify"):
-        words.append("rectified")
-    if "keep" in encoding:
-        words.append(f"its {encoding['keep']} largest entries{' minus the next largest' if encoding.get('subtract') else ''}")
-    if "pool" in encoding:
-        pool = encoding["pool"]
-        words.append(f"max-pooled over {pool['size']} x {pool['size']}, stride {pool.get('strides', pool['size'])}")
-    return ", ".join(words)
+def in_words(metadata):
+    """What the features of a preset are made of, for its card."""
+    features = metadata["recipe"]["model"].get("features")
+    if not features:
+        return "the code"
+    if isinstance(features, list) or "class" in features:
+        features = {"code": features}
+    read = []
+    for name, layers in features.items():
+        layers = layers if isinstance(layers, list) else [layers]
+        layer = "the code" if name == "code" else f"the output of the layer `{name}`"
+        read.append(", ".join([layer, *(_layer_in_words(each) for each in layers)]))
+    return f"`model.features`: {'; and '.join(read)}"
+
+
+def _layer_in_words(layer):
+    arguments = ", ".join(f"{key}={value!r}" for key, value in layer.items() if key != "class")
+    return f"`{layer['class']}({arguments})`"

@@ -35,7 +35,6 @@ class Suite:
             others are options: the keys of the recipe's section.
         section: Function of figures, options and the preset's metadata, which returns lines of Markdown for the card.
         on_every_card: Whether recipes without a section for this suite have it too.
-        encodings: Function from options to a list of the encodings that it reads, see `readout`.
         unit: Unit of its figures in the table of published figures.
         higher_is_better: Whether a published figure is reached from above.
         baselines: Keys of figures that measure something else than the model, for comparison.
@@ -54,7 +53,6 @@ class Suite:
     measure: Callable
     section: Callable
     on_every_card: bool = False
-    encodings: Callable = lambda options: []
     unit: str = " %"
     higher_is_better: bool = False
     baselines: tuple = ()
@@ -107,6 +105,15 @@ class Suite:
                 yield from self._flat(value, path)
             else:
                 yield path, value
+
+
+def check_reconstructs_inputs(purpose, model):
+    """Raises a ValueError where a model reconstructs something else than its inputs."""
+    if model.preprocessing is not None:
+        raise ValueError(
+            f"{purpose} compares reconstructions with inputs, and {model.name!r} reconstructs what its `preprocessing` "
+            "gives. Leave it out, or use a model without preprocessing."
+        )
 
 
 def check_labels(purpose, *pairs):

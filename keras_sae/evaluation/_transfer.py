@@ -21,9 +21,9 @@ def transfer(
 ):
     """Measures what an encoder trained on other data gains on a task, with few labels and with all.
 
-    Compares four classifiers: logistic regression on frozen codes; the same on raw pixels; the encoder fine-tuned with a
+    Compares four classifiers: logistic regression on frozen features; the same on raw pixels; the encoder fine-tuned with a
     softmax layer; and the same network trained from scratch. All networks are trained for the same number of steps by Adam;
-    the learning rate falls along a cosine. All classifiers see the same labels and use the same encoding.
+    the learning rate falls along a cosine. All classifiers see the same labels and read `model.features`.
 
     Args:
         model: A `SparseAutoencoder`, trained on other data.
@@ -34,7 +34,7 @@ def transfer(
         seed: Integer.
         report: Function called with a sentence before each step that takes long, such as `print`.
         cache: As in `probe_encoder`.
-        **probe_options: Other arguments of `probe_encoder`, such as `encodings`.
+        **probe_options: Other arguments of `probe_encoder`, such as `validation`.
 
     Returns:
         List of dictionaries of plain data, one for each number of labels: this number, `labels`; and `frozen`, `raw_pixels`,
@@ -52,14 +52,14 @@ def transfer(
             figures[name] = {key: few[key] for key in ("error", "interval")}
         batch = min(batch_size, number)
         epochs = max(1, round(steps * batch / number))
-        for name, start in (("fine_tuned", model), ("from_scratch", untrained(model, seed))):
+        for name, start in (("fine_tuned", model), ("from_scratch", untrained(model, seed, x))):
             report(f"{name.replace('_', ' ').capitalize()}, with {number:,} labels ...")
             wrong = []
             for draw in range(1 if number == count else draws):
                 chosen = np.arange(count) if number == count else balanced(labels, number, np.random.default_rng([seed, draw]))
                 tuning = {"epochs": epochs, "batch_size": batch, "learning_rate": learning_rate, "report": None}
                 part = x[chosen], labels[chosen]
-                wrong.append(wrong_when_tuned(start, part, test, probed["encoding"], 0, 0.0, seed=seed + draw, **tuning)[0])
+                wrong.append(wrong_when_tuned(start, part, test, 0, 0.0, seed=seed + draw, **tuning)[0])
             figures[name] = error_figures(wrong)
         rows.append(figures)
     return rows

@@ -67,6 +67,10 @@ class AdaptedModel(DistributedModel):
         """Whether the model subtracts the mean of its data."""
         return mean_layer(self.encoder) is not None
 
+    def adapt_encoder(self, x):
+        """Sets what the layers of the encoder learn from data, and nothing else. `x` is as for `adapt`."""
+        self._learn(self._adapted_layers(self.encoder), lambda: read_batches(x)[0], isinstance(x, types.GeneratorType))
+
     def adapt_features(self, x):
         """Sets what the layers of `features` learn from data, and nothing else. `x` is as for `adapt`."""
         self._learn(self._adapted_layers(self.features), lambda: read_batches(x)[0], isinstance(x, types.GeneratorType))

@@ -140,6 +140,34 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
         )
         self._untracked.levels, self._untracked.arguments = levels, arguments
 
+    def for_inputs(self, input_shape):
+        """This model for inputs of another size: a copy with the same weights, not compiled.
+
+        Convolutions read any size, but selections among positions, and decoders that undo strides, must know it. A model
+        made with `input_shape=(None, None, channels)` reads every size without this.
+
+        Args:
+            input_shape: Tuple, as in the constructor, with as many channels as now.
+
+        Raises:
+            ValueError: A weight belongs to the size of the inputs, such as a `Standardize(per="entry")` of whole maps.
+
+        Example:
+
+        >>> model = ConvolutionalAutoencoder((32, 32, 3), 8, features=GridPooling(2))
+        >>> model.for_inputs((96, 64, 3)).features.output_shape
+        (None, 2, 2, 8)
+        """
+        other = type(self).from_config({**self.get_config(), "input_shape": tuple(input_shape)})
+        shapes = [[tuple(weight.shape) for weight in model.weights] for model in (self, other)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                "A weight of the model has another shape for inputs of another size, so it cannot be copied. "
+                f"Received: input_shape={input_shape!r} for a model of {self.input_shape[1:]}."
+            )
+        other.set_weights(self.get_weights())
+        return other
+
     def get_config(self):
         levels, arguments = self._untracked.levels, self._untracked.arguments
         output_level = levels[-1] if arguments["decoder_kernel_size"] else levels[0]

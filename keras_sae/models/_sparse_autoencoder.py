@@ -141,6 +141,10 @@ class SparseAutoencoder(TransformableModel):
         """The functional model from inputs to what the decoder reconstructs, or None where these are the inputs."""
         return self._untracked.preprocessing
 
+    def target_of(self, x):
+        """What the reconstruction of inputs is compared with: the inputs, or what preprocessing makes of them."""
+        return self._target(x)
+
     def with_features(self, features):
         """A model with the weights of this one and other `features`.
 

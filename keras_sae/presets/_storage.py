@@ -43,7 +43,10 @@ def save(model, directory, metadata=None, examples=None, card=None, files=None):
                     f"The model {model.name!r} gives NaN or infinite codes or reconstructions of the `examples`, though its "
                     "weights are finite. Choose other examples, or scale them as in training."
                 )
-            np.savez_compressed(draft / REFERENCE, inputs=examples, codes=codes, reconstructions=reconstructions)
+            arrays = {"inputs": examples, "codes": codes, "reconstructions": reconstructions}
+            if _has_features(model):
+                arrays["features"] = _as_numpy(model.features(examples, training=False))
+            np.savez_compressed(draft / REFERENCE, **arrays)
         for name, content in (files or {}).items():
             (draft / name).write_bytes(content)
         metadata = {**(metadata or {}), **_description(model)}
@@ -115,7 +118,9 @@ def _state(directory):
 
 
 def load_reference(preset):
-    """The stored examples of a preset: a dictionary of arrays `inputs`, `codes` and `reconstructions`, or None."""
+    """The stored examples of a preset: a dictionary of arrays `inputs`, `codes`, `reconstructions` and, where they
+    are not the codes, `features`; or None.
+    """
     directory = find(preset)
     if REFERENCE not in read_metadata(directory)["files"]:
         return None
@@ -146,6 +151,11 @@ def holds(directory, model):
     return all(np.array_equal(*map(keras.ops.convert_to_numpy, pair)) for pair in pairs)
 
 
+def _has_features(model):
+    """Whether classifiers read something else than the code."""
+    return model.features is not model.encoder
+
+
 def _description(model):
     """The metadata that every preset has."""
     backend = keras.backend.backend()
@@ -154,6 +164,7 @@ def _description(model):
         "parameters": _count_parameters(model),
         "input_shape": list(model.encoder.inputs[0].shape[1:]),
         "code_shape": list(model.encoder.outputs[0].shape[1:]),
+        **({"features_shape": list(model.features.outputs[0].shape[1:])} if _has_features(model) else {}),
         "packages": {
             "keras_sae": __version__,
             "keras": keras.version(),

@@ -21,7 +21,6 @@ def render(metadata):
     name, recipe = metadata["name"], metadata["recipe"]
     noun = noun_of(metadata["input_shape"], metadata["data"])
     preset = name if _is_shipped(metadata) else f"path/to/{name}"
-    shapes = f"{_shape(metadata['input_shape'])}{_range(metadata['data'])} to {_shape(metadata['code_shape'])}"
     lines = [f"# {name}", "", f"{metadata['title']}.", ""]
     if metadata.get("has_picture"):
         shown = metadata["data"].get("shown", "test images")
@@ -31,8 +30,7 @@ def render(metadata):
         "```python",
         "from keras_sae.models import SparseAutoencoder",
         "",
-        f'encoder = SparseAutoencoder.from_preset("{preset}").encoder',
-        f"codes = encoder.predict({noun}s)  # {shapes}",
+        *_usage(metadata, preset, noun),
         "```",
         "",
         *_figures(metadata),
@@ -40,6 +38,21 @@ def render(metadata):
         *_origin(metadata),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _usage(metadata, preset, noun):
+    """Lines of Python that load the preset and encode with it."""
+    given = f"{_shape(metadata['input_shape'])}{_range(metadata['data'])}"
+    if "features_shape" not in metadata:
+        return [
+            f'encoder = SparseAutoencoder.from_preset("{preset}").encoder',
+            f"codes = encoder.predict({noun}s)  # {given} to {_shape(metadata['code_shape'])}",
+        ]
+    return [
+        f'model = SparseAutoencoder.from_preset("{preset}")',
+        f"features = model.features.predict({noun}s)  # for classifiers: {given} to {_shape(metadata['features_shape'])}",
+        f"codes = model.encoder.predict({noun}s)  # {_shape(metadata['code_shape'])}",
+    ]
 
 
 def _figures(metadata):

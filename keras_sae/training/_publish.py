@@ -12,11 +12,12 @@ from keras_sae.models import SparseAutoencoder
 from keras_sae.training import _state
 from keras_sae.training._card import PICTURE, render
 from keras_sae.training._checksum import checksum, data_sha256
+from keras_sae.training._objects import make
 from keras_sae.training._pictures import features_picture
 from keras_sae.training._recipe import OF_THE_CARD, from_data, load_recipe
 from keras_sae.training._recipe_file import recipe_names
 from keras_sae.training._run import BEST, CHECKPOINT, check_data_of_run, check_length, read_run
-from keras_sae.training._train import finish, in_training
+from keras_sae.training._train import adapt_features, finish, in_training
 
 PRESET = "preset"
 _OF_TRAINING = ("hardware", "seconds")
@@ -39,6 +40,7 @@ def publish(output, data_dir=None, report=None, cache=None):
     recipe = from_data(run["recipe"])
     data = read_data(recipe, data_dir, cache)
     model = trained_model(output, recipe, data[0][0].shape[1:])
+    adapt_features(model, data[0][0])
     if "train" in run.get("data_sha256", {}):
         images, labels = data[0]
         found = data_sha256((images, labels if model.supervised else None))["train"]
@@ -70,15 +72,35 @@ def update_preset(preset, data_dir=None, suites=None, report=None, cache=None):
     metadata = recorded(preset)
     recipe = _recipe_now(metadata)
     if suites is not None and len(suites) == 0:
+        if _features_of(metadata["recipe"]) != _features_of(recipe.as_data()):
+            raise ValueError(
+                f"The recipe of {recipe.name!r} has other `features` than the preset, so its figures must be measured again: "
+                f"`keras-sae evaluate {recipe.name} --update`."
+            )
         metrics = _in_order(metadata["metrics"], recipe)
         description = _description(recipe, metadata.get("parts", {}))
         presets.rewrite(directory, {**metadata, **description, "metrics": metrics}, render)
         return directory
     data = read_data(recipe, data_dir, cache)
-    model = SparseAutoencoder.from_preset(preset)
+    model = _with_features_of(recipe, metadata, SparseAutoencoder.from_preset(preset), data[0][0])
     metrics = _in_order({**metadata["metrics"], **measure(model, recipe, data, suites, report, cache)}, recipe)
     of_training = {key: metadata[key] for key in _OF_TRAINING if key in metadata}
     return _save(model, directory, recipe, data, metrics, of_training, data_dir)
+
+
+def _features_of(recipe):
+    """The features in a recipe as data. They may change after training."""
+    return recipe["model"].get("features")
+
+
+def _with_features_of(recipe, metadata, model, images):
+    """The model with the features of a recipe, where those of the preset were others."""
+    features = _features_of(recipe.as_data())
+    if features == _features_of(metadata["recipe"]):
+        return model
+    model = model.with_features(make("features", features))
+    adapt_features(model, images)
+    return model
 
 
 def _in_order(metrics, recipe):
@@ -131,6 +153,7 @@ def _recipe_now(metadata):
         return recipe
     now = load_recipe(recipe.name)
     one, other = recipe.as_data(), now.as_data()
+    one, other = ({**each, "model": {**each["model"], "features": None}} for each in (one, other))
     changed = [key for key in sorted({*one, *other} - OF_THE_CARD) if one.get(key) != other.get(key)]
     if changed:
         raise ValueError(

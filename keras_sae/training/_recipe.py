@@ -9,12 +9,12 @@ import numpy as np
 from keras_sae._checks import check_integer
 from keras_sae.callbacks import DeadUnitMonitor, KSchedule, PenaltySchedule
 from keras_sae.datasets import OPTIONS
-from keras_sae.evaluation import ACTIVE_ABOVE, SUITES, as_input, readout
+from keras_sae.evaluation import ACTIVE_ABOVE, SUITES, as_input
 from keras_sae.metrics import L0, DeadUnits
 from keras_sae.models import StackedAutoencoder
 from keras_sae.training._default_recipe import default_recipe
 from keras_sae.training._objects import centers_by_default, make, near
-from keras_sae.training._recipe_file import is_complete, read_recipe
+from keras_sae.training._recipe_file import is_complete, read_recipe, without_encodings
 from keras_sae.training._refit import DECODER, check_refit
 from keras_sae.training._sections import SECTIONS, check_sections
 
@@ -108,10 +108,6 @@ class Recipe:
         options = self.suite_options
         return {name: dict(options.get(name, {})) for name, suite in SUITES.items() if name in options or suite.on_every_card}
 
-    def encodings(self):
-        """The encodings that its suites read, see `keras_sae.evaluation.readout`."""
-        return [encoding for name, options in self.suites().items() for encoding in SUITES[name].encodings(options)]
-
     def as_data(self):
         """The recipe as a dictionary of plain values, without keys that are not set."""
         fields = dataclasses.asdict(self)
@@ -131,8 +127,6 @@ class Recipe:
             raise ValueError(f"`pretrain` trains the levels of a StackedAutoencoder. Received: a {type(model).__name__}.")
         if self.refit_decoder:
             check_refit(model)
-        for encoding in self.encodings():
-            readout(model, **encoding)  # a bad encoding should fail before training
         model.compile(**self.compile_arguments(model))
         return model
 
@@ -260,7 +254,7 @@ def from_data(content):
     missing = [name for name, field in fields.items() if _required(field) and name not in content]
     if missing:
         raise ValueError(f"The recipe needs {', '.join(missing)}.")
-    content = _plain(content)
+    content = without_encodings(_plain(content))
     if isinstance(content["model"], dict):
         content["model"].setdefault("center", False)
     sections = {name: content.pop(name, None) for name in SUITES}

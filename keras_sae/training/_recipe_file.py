@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+import warnings
 from pathlib import Path
 
 from keras_sae._checks import nearest
@@ -85,3 +86,16 @@ def check_overrides(overrides):
         key = path.strip().split(".")[0]
         if key not in known:
             raise ValueError(f"A recipe has no key {key!r}. {nearest(key, known)}It has {', '.join(sorted(known))}.")
+
+
+def without_encodings(content):
+    """A recipe without the keys by which suites read something else than `features` in earlier versions."""
+    for suite, key in (("probe", "encodings"), ("finetune", "encoding")):
+        if isinstance(content.get(suite), dict) and key in content[suite]:
+            warnings.warn(
+                f"`{suite}.{key}` of the recipe {content.get('name')!r} is ignored: classifiers read `features` of the model, "
+                "and nothing else. Set `features` in the section `model`.",
+                stacklevel=3,
+            )
+            del content[suite][key]
+    return content

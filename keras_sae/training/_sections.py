@@ -8,7 +8,7 @@ import keras
 from keras_sae._checks import check_integer, check_number
 from keras_sae.callbacks import DeadUnitMonitor
 from keras_sae.datasets import OPTIONS
-from keras_sae.evaluation import SUITES, readout
+from keras_sae.evaluation import SUITES
 from keras_sae.training._objects import near
 
 _TEXTS = ("title", "mechanism", "source", "use", "notes", "name", "loss")
@@ -58,11 +58,6 @@ def check_sections(recipe):
     for name, options in recipe.suite_options.items():
         for key, value in options.items():
             _check_option(f"{name}.{key}", value, SUITES[name].defaults[key])
-    of_encodings = _arguments(readout) - {"model"}
-    for encoding in recipe.encodings():
-        for name in encoding:
-            if name not in of_encodings:
-                raise ValueError(f"An encoding has no key {name!r}. {near(name, of_encodings)}")
     _check_published(recipe)
 
 
@@ -103,15 +98,13 @@ def _check_option(name, value, default):
     elif isinstance(default, float):
         check_number(name, value, "is an option of a suite", at_least=0)
         return
-    elif isinstance(default, tuple) and not isinstance(default[0], dict):
+    elif isinstance(default, tuple):
         numbers = isinstance(value, list) and all(isinstance(each, int | float) and each > 0 for each in value)
         whole = isinstance(default[0], float) or (numbers and all(isinstance(each, int) for each in value))
         fits, wanted = (
             numbers and whole and value,
             f"a list of {'' if isinstance(default[0], float) else 'whole '}numbers above 0",
         )
-    elif isinstance(default, tuple):
-        fits, wanted = isinstance(value, list) and value and all(isinstance(each, dict) for each in value), "a list of tables"
     elif isinstance(default, str):
         fits, wanted = isinstance(value, str), "text"
     else:

@@ -78,7 +78,7 @@ def train(
     workers = Workers.of(strategy)
     options = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
     with Run(output, recipe, resume, workers) as run, Interrupts() as interrupts, _lost_workers_explained(workers):
-        model, images, labels, validation = _prepared(recipe, run, strategy, data_dir, options)
+        model, whole, images, labels, validation = _prepared(recipe, run, strategy, data_dir, options)
         steps = -(-len(images) // recipe.batch_size)
         options["steps_per_execution"] = max(n for n in range(1, min(steps_per_execution, steps) + 1) if steps % n == 0)
         phases = recipe.phases(model)
@@ -113,11 +113,14 @@ def train(
                     run.restore(model, trained, best=True)
                 finish(trained)
             run.next_phase(number + 1 < len(phases))
+        adapt_features(model, whole)
     return model
 
 
 def _prepared(recipe, run, strategy, data_dir, options):
-    """The model of a run, and its data, checked before the first step: `(model, images, labels, validation)`.
+    """The model of a run, and its data, checked before the first step.
+
+    Returns `(model, whole, images, labels, validation)`: the whole images, and those or the patches of them to train on.
 
     What a single worker may find wrong, such as its files, ends all of them with the same words.
     """
@@ -136,22 +139,28 @@ def _prepared(recipe, run, strategy, data_dir, options):
         labels = None
     with together():
         run.begin(recipe, model, lambda: data_sha256((images, labels), validation))
+    whole = images
     if "patches" in recipe.data:
         images = random_patches(images, **recipe.data["patches"], seed=recipe.seed)
-    learn_mean(model, images)
+    learn_statistics(model, images)
     if recipe.start == "samples":
         start_from_samples(model, images, seed=recipe.seed)
     recipe.warn_of_schedules(model)
-    return model, images, labels, validation
+    return model, whole, images, labels, validation
 
 
-def learn_mean(model, images):
-    """Sets the mean that a model subtracts, from its training images; or warns where it should subtract one.
+def adapt_features(model, images):
+    """Sets what layers of `features` learn from data, when training is over."""
+    model.adapt_features(images.parts() if isinstance(images, OnDisk) else images)
+
+
+def learn_statistics(model, images):
+    """Sets the mean and what else a model learns from its training images; or warns where it should subtract a mean.
 
     A resumed run learns it again, the same, before it restores its state.
     """
     if model.adapts:
-        model.adapt(images.parts() if isinstance(images, OnDisk) else images)
+        model.adapt_encoder(images.parts() if isinstance(images, OnDisk) else images)
     else:
         model.check_centered(as_input(images[:1000]))
 

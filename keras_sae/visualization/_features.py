@@ -18,16 +18,13 @@ def decoder_features(model, units=None):
 
     Returns:
         float32 array of shape `(units, *input shape)`, each feature scaled to norm 1 (or all 0 if the unit has no effect).
+        Where the model reads images of any size, as small as a unit reaches; where it cuts `Patches`, of the shape of a patch.
     """
     shape = tuple(model.decoder.inputs[0].shape[1:])
     patches = model.encoder.layers[1] if isinstance(model.encoder.layers[1], Patches) else None
     if patches:
         shape = (*[1] * (len(shape) - 1), shape[-1])  # one patch, which a unit changes alone
-    if None in shape:
-        raise ValueError(
-            f"Features need a code of known shape. Received: a code of shape {shape}. Build the model for inputs of a fixed "
-            "size."
-        )
+    shape = tuple(size or _reach(model.decoder) for size in shape)
     units = np.arange(shape[-1]) if units is None else np.asarray(units)
     alone = np.zeros((len(units), *shape), "float32")
     alone[(np.arange(len(units)), *(size // 2 for size in shape[:-1]), units)] = 1
@@ -38,6 +35,12 @@ def decoder_features(model, units=None):
         drawn = drawn.reshape(len(drawn), *[patches.size] * axes, model.encoder.inputs[0].shape[-1])
     norms = np.sqrt((drawn.reshape(len(drawn), -1) ** 2).sum(axis=1))
     return drawn / np.maximum(norms, 1e-12).reshape(-1, *[1] * (drawn.ndim - 1))
+
+
+def _reach(decoder):
+    """How many positions a unit draws on, along an axis of a code of unknown size."""
+    kernels = [getattr(layer, "tied_to", layer) for layer in decoder.layers]
+    return 1 + sum(max(getattr(layer, "kernel_size", (1,))) - 1 for layer in kernels)
 
 
 def plot_features(model, count=100, codes=None, figure=None):

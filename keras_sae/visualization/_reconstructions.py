@@ -3,10 +3,13 @@ import numpy as np
 
 from keras_sae._pixels import as_input
 from keras_sae.visualization._figure import check_drawn, draw, new_figure
+from keras_sae.visualization._patch_shapes import folded, patches_of
 
 
 def plot_reconstructions(model, images, count=10, figure=None):
     """Draws inputs above their reconstructions.
+
+    Where the model reconstructs preprocessed images, these are drawn in place of the images; patches as the mean of all.
 
     Args:
         model: A `SparseAutoencoder` of vectors, series or images, see `plot_features`.
@@ -21,6 +24,10 @@ def plot_reconstructions(model, images, count=10, figure=None):
     """
     images = as_input(images[:count]).astype("float32")
     reconstructions = keras.ops.convert_to_numpy(model(images, training=False))
+    images = keras.ops.convert_to_numpy(model.target_of(images))
+    patches = patches_of(model)
+    if patches is not None:
+        images, reconstructions = folded(patches, images), folded(patches, reconstructions)
     kind = check_drawn(images.shape[1:])
     low, high = _scale(images, reconstructions, kind)
     figure = figure or new_figure(0.9 * len(images), 2.1)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_sae.evaluation import finetune, transfer
-from keras_sae.layers import KSparse
+from keras_sae.layers import GridPooling, KSparse
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, StackedAutoencoder
 
 
@@ -38,9 +38,8 @@ def test_the_softmax_alone_is_measured_first():
 def test_a_seed_fixes_fine_tuning_and_maps_are_flattened():
     random = np.random.default_rng(0)
     x, labels = random.uniform(size=(60, 6, 6, 1)).astype("float32"), random.integers(0, 2, 60)
-    model = ConvolutionalAutoencoder((6, 6, 1), 2)
-    options = {"encoding": {"layer": "encode", "pool": {"size": 2}}, "epochs": 1}
-    one, two = (finetune(model, (x, labels), (x, labels), **options) for _ in range(2))
+    model = ConvolutionalAutoencoder((6, 6, 1), 2, features={"encode": GridPooling(2)})
+    one, two = (finetune(model, (x, labels), (x, labels), epochs=1) for _ in range(2))
     assert one == two
     with pytest.raises(ValueError, match="no"):
         finetune(model, (x, None), (x, None))

@@ -1,11 +1,14 @@
 """The probe: what it minimises, chooses and reads."""
 
+import sys
+
+import keras
 import numpy as np
 import pytest
 
-from keras_sae.evaluation import bootstrap_interval, encode, probe_encoder, readout
+from keras_sae.evaluation import bootstrap_interval, encode, features_on_disk, probe, probe_encoder, readout
 from keras_sae.evaluation._probe import Probe, _best_from_the_middle, balanced, compress, fit
-from keras_sae.layers import KSparse, WinnerTakeAll
+from keras_sae.layers import GridPooling, KSparse, WinnerTakeAll
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
 
 
@@ -109,24 +112,78 @@ def test_what_cannot_be_read_is_refused(encoding, message):
         readout(DenseAutoencoder(12, 20), **encoding)
 
 
-def test_an_encoding_is_chosen_without_test_data(sample):
+def test_the_probe_reads_the_features_of_the_model_and_no_test_data(sample):
     images, labels = sample
-    model = DenseAutoencoder((28, 28, 1), 30, sparsity=KSparse(2))
+    features = {"encode": keras.layers.ReLU()}
+    model = DenseAutoencoder((28, 28, 1), 30, sparsity=KSparse(2), features=features)
     before = model.get_weights()
-    options = {
-        "encodings": [{"layer": "encode", "keep": 1}, {"layer": "encode"}],
-        "C": [0.1],
-        "validation": 80,
-        "few_labels": [],
-        "cache": {},
-    }
+    options = {"C": [0.03, 0.1], "validation": 80, "few_labels": [], "cache": {}}
     train, test = (images[:200], labels[:200]), (images[200:], labels[200:])
     result = probe_encoder(model, train, test, **options)
-    assert result["encoding"] == {"layer": "encode"}  # all of a linear code, rather than its largest entry
+    codes = (encode(model.features, x) for x in (images[:200], images[200:]))
+    own = probe(next(codes), labels[:200], next(codes), labels[200:], validation=80, C=[0.03, 0.1])
+    assert {name: result[name] for name in own} == own
     shuffled = probe_encoder(model, train, (test[0], np.random.default_rng(0).permutation(test[1])), **options)
-    assert (shuffled["encoding"], shuffled["C"]) == (result["encoding"], result["C"])
+    assert shuffled["C"] == result["C"]
     for mine, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(mine, other)
+
+
+def task():
+    """Images of three classes, half of them where a stripe is mirrored."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 150)
+    x = random.normal(scale=0.3, size=(150, 4, 6, 1)).astype("float32")
+    x[np.arange(150), labels, :3] += 1
+    return x, labels
+
+
+def doubled(batch):
+    flat = np.asarray(batch).reshape(len(batch), -1)
+    return np.concatenate([flat, np.maximum(flat, 0)], axis=1)
+
+
+def test_features_on_disk_are_classified_as_in_memory(monkeypatch):
+    monkeypatch.setattr(sys.modules["keras_sae.evaluation._feature_file"], "_MOST_ENTRIES", 48 * 7)  # 7 rows at a time
+    x, labels = task()
+    expected = Probe(doubled(x[:100]), labels[:100], validation=30)
+    with features_on_disk(doubled, x[:100]) as train, features_on_disk(doubled, x[100:]) as test:
+        assert (train.shape, len(train[10:25]), train[np.array([3])].shape) == ((100, 48), 15, (1, 48))
+        found = Probe(train, labels[:100], validation=30)
+        assert found.C == expected.C
+        assert found.measure(test, labels[100:]) == expected.measure(doubled(x[100:]), labels[100:])
+        few = found.measure_with(12, test, labels[100:], draws=2)
+        assert few == expected.measure_with(12, doubled(x[100:]), labels[100:], draws=2)
+        path = train.path
+    assert not path.exists()
+
+
+def test_mirror_images_are_trained_on_and_never_held_out():
+    x, labels = task()
+    with features_on_disk(doubled, x, flips=True, held_out=50) as features:
+        rows = np.concatenate(list(features.parts()))
+        mirrored = x[:, :, ::-1]
+        order = [doubled(part) for part in (x[:100], mirrored[:100], x[100:], mirrored[100:])]
+        np.testing.assert_array_equal(rows, np.concatenate(order))
+        found = Probe(features, labels, validation=50, mirrored=True)
+    twice, again = np.concatenate(order[:2]), np.concatenate([labels[:100], labels[:100]])
+    scale = rows.std(dtype="float64").astype("float32")
+    weights = fit(twice / scale, again, found.C)
+    wrong = found.wrong(weights, order[2], labels[100:])
+    assert found.validation_error == pytest.approx(100 * wrong.mean(), abs=2.1)  # one image: another start of the fit
+
+
+def test_the_probe_of_a_model_takes_mirror_images_and_wide_features(monkeypatch):
+    monkeypatch.setattr(sys.modules["keras_sae.evaluation._probe_encoder"], "_MOST_IN_MEMORY", 100)
+    x, labels = task()
+    model = ConvolutionalAutoencoder((4, 6, 1), 3, kernel_size=3, strides=1, features=GridPooling(2))
+    options = {"C": [0.1], "few_labels": [9], "draws": 2, "validation": 30}
+    plain = probe_encoder(model, (x[:100], labels[:100]), (x[100:], labels[100:]), **options)
+    flipped = probe_encoder(model, (x[:100], labels[:100]), (x[100:], labels[100:]), flips=True, **options)
+    assert plain["features"] == flipped["features"] == 12
+    assert flipped["raw_pixels"] != plain["raw_pixels"]
+    with pytest.raises(ValueError, match="must be images"):
+        probe_encoder(DenseAutoencoder(5, 9), (np.zeros((9, 5)), labels[:9]), (np.zeros((9, 5)), labels[:9]), flips=True)
 
 
 def test_baselines_of_the_same_data_are_taken_from_the_cache(sample):

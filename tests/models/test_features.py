@@ -15,6 +15,7 @@ from keras_sae.layers import (
     SoftKSparse,
     SoftThreshold,
     Standardize,
+    WinnerTakeAll,
     ZCAWhitening,
 )
 from keras_sae.models import ConvolutionalAutoencoder, DeepAutoencoder, DenseAutoencoder, SparseAutoencoder, StackedAutoencoder
@@ -94,6 +95,19 @@ def test_one_model_reads_images_of_any_size(model):
     assert model.features.output_shape == (None, 80)
     assert model.features(RANDOM.uniform(size=(2, 9, 12, 3)).astype("float32")).shape == (2, 80)
     assert model.encoder(IMAGES).shape == (20, 5, 4, 10)
+
+
+def test_a_convolutional_model_is_copied_for_inputs_of_another_size():
+    features = {"encode": GridPooling(2, "max")}
+    model = ConvolutionalAutoencoder((8, 8, 3), 4, WinnerTakeAll(spatial=True), features=features)
+    model.adapt(IMAGES[:, :6, :6].repeat(2, axis=1)[:, :8].repeat(2, axis=2)[:, :, :8])
+    larger = model.for_inputs((16, 12, 3))
+    image = RANDOM.uniform(size=(1, 16, 12, 3)).astype("float32")
+    assert larger(image).shape == image.shape
+    part = model.encoder.get_layer("encode")(model.encoder.get_layer("subtract_mean")(image))
+    np.testing.assert_allclose(as_numpy(larger.features(image)), as_numpy(GridPooling(2, "max")(part)), atol=1e-5)
+    with pytest.raises(ValueError, match="cannot be copied"):
+        model.with_features([Standardize()]).for_inputs((16, 12, 3))
 
 
 def test_an_autoencoder_reconstructs_what_preprocessing_gives(model):

@@ -93,7 +93,6 @@ ROW = {"what": "error", "value": 1.0, "source": "a paper"}
         ({"probe": {"C": "high"}}, "`probe.C` must be a list of numbers"),
         ({"probe": {"few_labels": [2.5]}}, "whole numbers"),
         ({"probe": {"draws": 0}}, "probe.draws"),
-        ({"probe": {"encodings": {"keep": 3}}}, "list of tables"),
         ({"finetune": {"epochs": "3"}}, "finetune.epochs"),
         ({"features": {"gabor": "yes"}}, "true or false"),
     ],

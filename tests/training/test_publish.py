@@ -127,7 +127,7 @@ def test_mnist_dense_ksparse_is_within_its_bar():
 
 
 ALL_SUITES = [
-    "finetune={epochs=1, head_epochs=1, encoding={layer='encode', rectify=true}}",
+    "finetune={epochs=1, head_epochs=1}",
     "anomaly={epochs=1, optimizer={class='Adam'}}",
     "denoise={noise='gaussian', amount=0.2}",
     "features={overlap=true}",
@@ -191,6 +191,25 @@ def test_a_card_is_updated_without_training(recipe_file, published, ship):
     assert (published / "README.md").read_text() == render(metadata)
 
 
+def test_a_preset_gets_the_features_of_its_recipe_with_its_weights(recipe_file, published, ship):
+    before = SparseAutoencoder.from_preset(published)
+    features = "model.features={encode=[{class='SoftKSparse', k=6}, {class='Standardize'}]}"
+    ship(load_recipe(recipe_file, ["epochs=1", features]))
+    with pytest.raises(ValueError, match=r"other `features`.*--update"):
+        update_preset(published, suites=())
+    update_preset(published, suites=["probe"])
+    after = SparseAutoencoder.from_preset(published)
+    reference = presets.load_reference(published)
+    np.testing.assert_array_equal(reference["codes"], before.encoder(reference["inputs"]))
+    np.testing.assert_allclose(reference["features"], after.features(reference["inputs"]), atol=1e-6)
+    layer = after.features.layers[-1]
+    assert layer.is_adapted
+    metadata, card = presets.read_metadata(published), (published / "README.md").read_text()
+    assert metadata["features_shape"] == [30]
+    assert "model.features.predict(images)" in card
+    assert "`model.features`: the output of the layer `encode`, `SoftKSparse(k=6)`, `Standardize()`" in card
+
+
 def test_texts_alone_are_updated_without_data_and_without_measuring(recipe_file, published, ship, monkeypatch):
     before = presets.read_metadata(published)
     ship(load_recipe(recipe_file, ["epochs=1", "title=Another title", "notes=Beware.", "denoise={amount=0.4}"]))
@@ -229,10 +248,8 @@ def test_a_recipe_without_a_probe_runs_none(recipe_file):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("probe.encodngs=[]", "'encodings'"),
-        ("probe.encodings=[{lyer='encode'}]", "'layer'"),
+        ("probe.few_lables=[]", "'few_labels'"),
         ("finetune={epoch=3}", "'epochs'"),
-        ("finetune={encoding={keeep=3}}", "'keep'"),
         ("denoise={noise='masking', ammount=1}", "'amount'"),
         ("published=[{what='x', value=1.0, source='y', metric='finetune.error'}]", r"no section \[finetune\]"),
     ],
@@ -243,5 +260,11 @@ def test_suites_are_checked_when_a_recipe_is_read(recipe_file, override, message
 
 
 def test_what_cannot_be_read_is_refused_before_training(recipe_file):
-    with pytest.raises(ValueError, match="at most 30"):
-        load_recipe(recipe_file, ["probe.encodings=[{keep=31}]"]).build((28, 28, 1))
+    with pytest.raises(ValueError, match="below the number of units"):
+        load_recipe(recipe_file, ["model.features={class='SoftKSparse', k=30}"]).build((28, 28, 1))
+
+
+def test_encodings_of_earlier_recipes_are_ignored_and_said_to_be(recipe_file):
+    plain = load_recipe(recipe_file)
+    with pytest.warns(UserWarning, match=r"`probe.encodings` .* is ignored"):
+        assert load_recipe(recipe_file, ["probe.encodings=[{keep=3}]"]) == plain
