@@ -94,6 +94,7 @@ class TrainedOnInput(Forward):
         underflow.
         """
         self.check_metrics([metrics, weighted_metrics])
+        self._refuse_metrics_on_jax([metrics, weighted_metrics])
         metrics, of_code = split_metrics(metrics)
         weighted_metrics, more = split_metrics(weighted_metrics)
         of_code += more
@@ -109,6 +110,15 @@ class TrainedOnInput(Forward):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, auto_scale_loss=auto_scale_loss, **kwargs)
         self._untracked.code_metrics = of_code
+        self._untracked.compares = _has_any([metrics, weighted_metrics])
+
+    def _refuse_metrics_on_jax(self, metrics):
+        """Keras on JAX computes metrics where the weights of layers cannot be read, and so no preprocessed target."""
+        if keras.backend.backend() == "jax" and self.preprocessing is not None and _has_any(split_metrics(metrics)[0]):
+            raise ValueError(
+                "On JAX, metrics cannot compare reconstructions with what `preprocessing` gives. Received: metrics for the "
+                f"model {self.name!r}. Leave them out: the reconstruction loss is logged anyway. Those of the code may stay."
+            )
 
     @property
     def computes_in_float16(self):
@@ -266,9 +276,16 @@ class TrainedOnInput(Forward):
         return self._untracked.encode(x, training=False)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        if not self._untracked.compares:
+            return self.get_metrics_result()
         x, target, _ = self._read_targets(x, y, y_pred, training=False)
         sample_weight = self._read_weights(sample_weight, y_pred)
         return super().compute_metrics(x, target, y_pred, sample_weight=sample_weight)
+
+
+def _has_any(metrics):
+    """Whether there is a metric in lists and dictionaries."""
+    return any(metric is not None for metric in keras.tree.flatten(metrics))
 
 
 def _keeps_averages(optimizer):
