@@ -92,5 +92,5 @@ def in_words(metadata):
 
 
 def _layer_in_words(layer):
-    arguments = ", ".join(f"{key}={value!r}" for key, value in layer.items() if key != "class")
+    arguments = ", ".join(f"{key}={value!r}" for key, value in sorted(layer.items()) if key != "class")
     return f"`{layer['class']}({arguments})`"

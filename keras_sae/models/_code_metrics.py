@@ -40,3 +40,20 @@ def distinct_names(of_code, taken, others):
 
 def _is_of_code(metric):
     return isinstance(metric, CodeMetric) or (isinstance(metric, type) and issubclass(metric, CodeMetric))
+
+
+def has_any(metrics):
+    """Whether there is a metric in lists and dictionaries."""
+    return any(metric is not None for metric in keras.tree.flatten(metrics))
+
+
+def refuse_metrics_on_jax(metrics, model):
+    """Raises ValueError where Keras would compare reconstructions with a preprocessed target on JAX.
+
+    It computes metrics there where the weights of layers cannot be read.
+    """
+    if keras.backend.backend() == "jax" and model.preprocessing is not None and has_any(split_metrics(metrics)[0]):
+        raise ValueError(
+            "On JAX, metrics cannot compare reconstructions with what `preprocessing` gives. Received: metrics for the model "
+            f"{model.name!r}. Leave them out: the reconstruction loss is logged anyway. Those of the code may stay."
+        )

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_sae.distributed import replica_count, sum_over_replicas
 from keras_sae.layers import selections_of
-from keras_sae.models._code_metrics import distinct_names, split_metrics
+from keras_sae.models._code_metrics import distinct_names, has_any, refuse_metrics_on_jax, split_metrics
 from keras_sae.models._fit_arguments import choose_modes, read_arguments, refuse_class_weight, refuse_vectors
 from keras_sae.models._forward import Forward
 from keras_sae.models._inputs import as_float, check_target, one_of, split_labels
@@ -94,7 +94,7 @@ class TrainedOnInput(Forward):
         underflow.
         """
         self.check_metrics([metrics, weighted_metrics])
-        self._refuse_metrics_on_jax([metrics, weighted_metrics])
+        refuse_metrics_on_jax([metrics, weighted_metrics], self)
         metrics, of_code = split_metrics(metrics)
         weighted_metrics, more = split_metrics(weighted_metrics)
         of_code += more
@@ -110,15 +110,7 @@ class TrainedOnInput(Forward):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, auto_scale_loss=auto_scale_loss, **kwargs)
         self._untracked.code_metrics = of_code
-        self._untracked.compares = _has_any([metrics, weighted_metrics])
-
-    def _refuse_metrics_on_jax(self, metrics):
-        """Keras on JAX computes metrics where the weights of layers cannot be read, and so no preprocessed target."""
-        if keras.backend.backend() == "jax" and self.preprocessing is not None and _has_any(split_metrics(metrics)[0]):
-            raise ValueError(
-                "On JAX, metrics cannot compare reconstructions with what `preprocessing` gives. Received: metrics for the "
-                f"model {self.name!r}. Leave them out: the reconstruction loss is logged anyway. Those of the code may stay."
-            )
+        self._untracked.compares = has_any([metrics, weighted_metrics])
 
     @property
     def computes_in_float16(self):
@@ -281,11 +273,6 @@ class TrainedOnInput(Forward):
         x, target, _ = self._read_targets(x, y, y_pred, training=False)
         sample_weight = self._read_weights(sample_weight, y_pred)
         return super().compute_metrics(x, target, y_pred, sample_weight=sample_weight)
-
-
-def _has_any(metrics):
-    """Whether there is a metric in lists and dictionaries."""
-    return any(metric is not None for metric in keras.tree.flatten(metrics))
 
 
 def _keeps_averages(optimizer):
