@@ -28,7 +28,7 @@ def _update(optimizer, gradient, variable, learning_rate):
     variable = getattr(variable, "value", variable) if isinstance(variable, keras.Variable) else variable
     index = optimizer._get_variable_index(variable)
     dtype = variable.dtype
-    step = tf.cast(optimizer.iterations.value + 1, dtype)
+    step = tf.cast(keras.ops.convert_to_tensor(optimizer.iterations) + 1, dtype)  # a tensor where gradients are accumulated
     return tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,
         m=optimizer._momentums[index].value.handle,

@@ -8,12 +8,13 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 
 
 @pytest.mark.parametrize("make", [keras.optimizers.Adam, keras.optimizers.AdamW], ids=lambda make: make.__name__)
-def test_weights_and_state_are_those_of_keras(make):
+@pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2, "use_ema": True}], ids=["plain", "accumulated"])
+def test_weights_and_state_are_those_of_keras(make, options):
     states = []
     for fuse in (lambda optimizer: optimizer, fuse_adam):
         random = np.random.default_rng(0)
         variables = [keras.Variable(random.normal(size=shape).astype("float32")) for shape in ((3, 4), (5,))]
-        optimizer = fuse(make(0.01, clipnorm=2.0, beta_1=0.8, epsilon=1e-3))
+        optimizer = fuse(make(0.01, clipnorm=2.0, beta_1=0.8, epsilon=1e-3, **options))
         for _ in range(4):
             optimizer.apply(
                 [keras.ops.convert_to_tensor(random.normal(size=v.shape).astype("float32")) for v in variables], variables
