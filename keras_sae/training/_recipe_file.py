@@ -13,6 +13,7 @@ from keras_sae.evaluation import SUITES
 KEYS = (
     *("name", "title", "data", "model", "optimizer", "epochs", "batch_size", "seed", "mechanism", "source", "loss", "pretrain"),
     *(
+        "start",
         "refit_decoder",
         "k_schedule",
         "penalty_schedule",
