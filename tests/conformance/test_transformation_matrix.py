@@ -1,4 +1,4 @@
-"""The matrix of transformations, see `transformations.py`: a slice of it by default, all of it among the slow tests."""
+"""The matrix of transformations, see `transformations.py`: a slice of it by default, all of it by `pytest -m exhaustive`."""
 
 import re
 import warnings
@@ -30,7 +30,7 @@ def test_a_slice_of_the_matrix(case):
     check(case, SLICE[case])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("case", CASES)
 def test_every_transformation_keeps_the_model_or_is_refused_before_it_changes_anything(case):
     check(case, ALL[case])
