@@ -61,5 +61,5 @@ def test_the_parts_of_shipped_presets_are_those_of_their_model_and_recipe():
 
 
 def test_each_architecture_has_a_word_of_its_own():
-    words = [getattr(models, name).architecture for name in models.__all__]
+    words = [getattr(models, name).architecture for name in models.__all__ if name[0].isupper()]
     assert len(set(words)) == len(words)
