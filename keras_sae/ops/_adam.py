@@ -28,16 +28,21 @@ def _update(optimizer, gradient, variable, learning_rate):
     variable = getattr(variable, "value", variable) if isinstance(variable, keras.Variable) else variable
     index = optimizer._get_variable_index(variable)
     dtype = variable.dtype
+
+    def number(value):
+        return tf.convert_to_tensor(value, dtype)
+
     step = tf.cast(keras.ops.convert_to_tensor(optimizer.iterations) + 1, dtype)  # a tensor where gradients are accumulated
     return tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,
         m=optimizer._momentums[index].value.handle,
         v=optimizer._velocities[index].value.handle,
+        # Keras casts what it takes the powers of, and `tf.cast` rounds a Python float to float32 first.
         beta1_power=tf.pow(tf.cast(optimizer.beta_1, dtype), step),
         beta2_power=tf.pow(tf.cast(optimizer.beta_2, dtype), step),
         lr=tf.cast(learning_rate, dtype),
-        beta1=tf.cast(optimizer.beta_1, dtype),
-        beta2=tf.cast(optimizer.beta_2, dtype),
-        epsilon=tf.cast(optimizer.epsilon, dtype),
+        beta1=number(optimizer.beta_1),
+        beta2=number(optimizer.beta_2),
+        epsilon=number(optimizer.epsilon),
         grad=tf.cast(gradient, dtype),
     )
