@@ -37,7 +37,7 @@ def main():
     parser.add_argument("--threshold", type=float, default=0.38)
     parser.add_argument("--grid", type=int, default=3)
     parser.add_argument("--flips", action="store_true")
-    parser.add_argument("--images", type=int, nargs=2, help="only so many training and test images")
+    parser.add_argument("--images", type=int, nargs=2, help="numbers of training and test images to use (default: all)")
     parser.add_argument("--data-dir")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_sae.anomaly._roc import RocCurve
+
 LEAST = 16  # samples to mix
 _BETTER = 0.005  # by how much a score must be better than one before it in the list
 
@@ -27,7 +29,7 @@ def choose_score(scores, trial, parts):
     best, chosen = 0.0, None
     for score in scores:
         of_normal = score_of(score, normal)
-        area = np.mean([area_under_curve(of_normal, score_of(score, each)) for each in false])
+        area = np.mean([_area(of_normal, score_of(score, each)) for each in false])
         if chosen is None or area > best + _BETTER:
             best, chosen = area, score
     return chosen
@@ -37,11 +39,9 @@ def score_of(score, parts):
     return np.asarray(score(*parts), "float64")
 
 
-def area_under_curve(normal, anomalous):
-    """The share of pairs in which the anomalous score is the higher one; ties count half."""
-    normal = np.sort(normal)
-    below = np.searchsorted(normal, anomalous, "left") + np.searchsorted(normal, anomalous, "right")
-    return float(below.mean() / (2 * len(normal)))
+def _area(normal, anomalous):
+    labels = np.repeat([False, True], [len(normal), len(anomalous)])
+    return RocCurve(labels, np.concatenate([normal, anomalous])).area()
 
 
 def false_anomalies(x, seed=0):

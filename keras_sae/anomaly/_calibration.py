@@ -99,41 +99,7 @@ def threshold_of(scores, rate):
 
 
 def beta_quantile(probability, a, b):
-    """The quantile of a beta distribution, by bisection."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if beta_cdf(middle, a, b) < probability else (low, middle)
-    return (low + high) / 2
+    """The quantile of a beta distribution."""
+    from scipy.special import betaincinv
 
-
-def beta_cdf(x, a, b):
-    """The regularized incomplete beta function."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):
-        return 1 - beta_cdf(1 - x, b, a)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
-    return front * _continued_fraction(x, a, b) / a
-
-
-def _continued_fraction(x, a, b, tiny=1e-300):
-    """Lentz's method, for x below the mean."""
-    c, d = 1.0, 1 / _away(1 - (a + b) * x / (a + 1), tiny)
-    result = d
-    for m in range(1, 10_000):
-        before = result
-        for term in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d = 1 / _away(1 + term * d, tiny)
-            c = _away(1 + term / c, tiny)
-            result *= c * d
-        if abs(result - before) <= 1e-14 * abs(result):
-            break
-    return result
-
-
-def _away(value, tiny):
-    return value if abs(value) > tiny else tiny
+    return float(betaincinv(a, b, probability))

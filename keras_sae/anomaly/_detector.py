@@ -61,8 +61,8 @@ class AnomalyDetector(Estimator):
         patch: Integer, the side of the patch in pixels or steps over which maps and the score `"patch"` average errors. By
             default about an eighth of the shortest side of the input. Tables have no patches.
         false_positive_rate: Float in (0, 1), the rate that `fit` calibrates for.
-        epochs: Integer. With 0, `fit` only calibrates. Otherwise it first trains the model for so many epochs on four fifths of
-            its samples, and calibrates on the others.
+        epochs: Integer. With 0, `fit` only calibrates. Otherwise it first trains the model on four fifths of its samples for
+            this number of epochs, and calibrates on the others.
         batch_size: Integer, samples that are scored at a time. Memory does not depend on the number of samples.
 
     Attributes:

@@ -10,10 +10,12 @@ from keras_sae.anomaly._calibration import CONFIDENCE, QUANTILES
 def drift(detector, x):
     """Compares new data with the normal data that a detector was calibrated on.
 
-    Give it what a service has seen lately: most of it should be normal. Two things are compared, and each says with 95 %
-    confidence whether it has changed: the rate of flags, with the rates that so many new normal samples would have, and the
-    distribution of scores, by the largest difference of the two distribution functions (Kolmogorov and Smirnov). Few anomalies
-    among the new samples raise the first and hardly the second. See `docs/anomaly.md` for what to do.
+    Give it what a service has seen lately. Most of it should be normal. Two tests at 95 % confidence say what has changed:
+
+    - The rate of flags: does it lie in the range that is usual for this number of normal samples?
+    - The distribution of scores: is its largest distance from that of the calibration usual (Kolmogorov and Smirnov)?
+
+    A few anomalies raise the rate of flags and hardly change the distribution. See `docs/anomaly.md` for what to do.
 
     Args:
         detector: A calibrated `AnomalyDetector`.

@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_sae._checks import check_integer
 from keras_sae._markdown import table
-from keras_sae.anomaly import AnomalyDetector
+from keras_sae.anomaly import AnomalyDetector, RocCurve
 from keras_sae.datasets import batches
 from keras_sae.evaluation._bootstrap import bootstrap_interval
 from keras_sae.evaluation._localization import average_precision
@@ -106,7 +106,7 @@ class _Judged:
     def __init__(self, seed, label, anomalous, detector, x):
         scores = detector.score_samples(x)
         self.seed, self.label, self.anomalous = seed, label, anomalous
-        self.curve = _Curve(anomalous, scores)
+        self.curve = RocCurve(anomalous, scores)
         self.area = self.curve.area()
         self.precision = average_precision(anomalous, scores)
         self.false_positive_rate = np.mean(scores[~anomalous] > detector.threshold) if detector.is_calibrated else None
@@ -147,22 +147,7 @@ def auroc(anomalous, scores):
     >>> auroc([False, False, True, True], [0.1, 0.4, 0.35, 0.8])
     0.75
     """
-    return _Curve(np.asarray(anomalous, bool), np.asarray(scores)).area()
-
-
-class _Curve:
-    """Scores, sorted once for the areas of many resamples."""
-
-    def __init__(self, anomalous, scores):
-        values, self._place = np.unique(scores, return_inverse=True)
-        self._count = len(values)
-        self._anomalous = anomalous
-
-    def area(self, counts=None):
-        counts = np.ones(len(self._place)) if counts is None else counts
-        high, low = (np.bincount(self._place, counts * chosen, self._count) for chosen in (self._anomalous, ~self._anomalous))
-        below = np.cumsum(low) - low / 2
-        return float((high * below).sum() / (high.sum() * low.sum()))
+    return RocCurve(np.asarray(anomalous, bool), np.asarray(scores)).area()
 
 
 def _section(figures, options, metadata):

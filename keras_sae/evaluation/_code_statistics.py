@@ -1,5 +1,3 @@
-import math
-
 import keras
 import numpy as np
 
@@ -29,10 +27,7 @@ def code_statistics(model, x, batch_size=1000):
     """
     if len(x) == 0:
         raise ValueError(f"Statistics need at least one input. Received: an array of shape {x.shape}.")
-    # Maps take much memory: about 20 million entries at a time.
-    one = math.prod(model.encoder.compute_output_shape((1, *x.shape[1:])))
-    batch_size = max(1, min(batch_size, 20_000_000 // one))
-    first = encode(model, x[:batch_size])
+    first = encode(model, next(batches_of(model.encoder, x, batch_size)))
     threshold = 0.0 if (first == 0).any() else ACTIVE_ABOVE
     units = first.shape[-1]
     l0, mean_rate, dead_units = L0(threshold), MeanRate(), DeadUnits(units, threshold)

@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_sae._checks import check_integer
 from keras_sae._pixels import as_input as as_input  # it is part of `keras_sae.evaluation`
-from keras_sae.ops import stack_csr, to_csr
+from keras_sae.ops import stack_csr, to_csr, top_k
 
 # Entries of the widest layer that are in memory at a time.
 _MOST_ENTRIES = 2**25
@@ -19,11 +19,7 @@ def encode(model, x, batch_size=1000, sparse=False):
         x: Array of inputs, uint8 images or floats. uint8 is divided by 255.
         batch_size: Integer, inputs per batch.
         sparse: Whether to return a `scipy.sparse.csr_array` of shape `(n, entries)`, see
-            `keras_sae.serving.to_csr`. Then the dense codes of one
-            batch at a time are in memory.
-
-    Raises:
-        ImportError: `sparse` is set, and SciPy is not installed.
+            `keras_sae.serving.to_csr`. Then the dense codes of one batch at a time are in memory.
     """
     codes = _codes(model, x, batch_size)
     return stack_csr(map(to_csr, codes)) if sparse else np.concatenate(list(codes))
@@ -62,7 +58,7 @@ def encode_top_k(model, x, k=None, batch_size=1000):
         meaning = f"is the number of entries returned from each code of {flat.shape[1]},"
         count = check_integer("k", min(kept, flat.shape[1]) if k is None else k, meaning, at_most=flat.shape[1])
         strength = keras.ops.convert_to_tensor(np.where(np.isnan(flat), np.inf, np.abs(flat)))
-        found = keras.ops.convert_to_numpy(keras.ops.top_k(strength, count)[1]).astype("int32")
+        found = keras.ops.convert_to_numpy(top_k(strength, count)[1])
         indices.append(found)
         values.append(np.take_along_axis(flat, found, axis=1))
     return np.concatenate(indices), np.concatenate(values)
@@ -77,29 +73,15 @@ def decode_top_k(model, indices, values, batch_size=1000):
         values: Float array of shape `(n, k)`.
         batch_size: Integer, codes per batch. The dense codes of one batch at a time are in memory.
     """
-    indices, values = np.asarray(indices), np.asarray(values, "float32")
     shape = model.decoder.input_shape[1:]
     if None in shape:
         raise ValueError(f"`decode_top_k` needs codes of a known size. Received: a model with codes of shape {shape}.")
-    entries = math.prod(shape)
-    if indices.ndim != 2 or indices.shape != values.shape or not np.issubdtype(indices.dtype, np.integer):
-        raise ValueError(
-            "`indices` and `values` are arrays of the same shape (n, k), the indices integers. "
-            f"Received: {indices.dtype} of shape {indices.shape}, and values of shape {values.shape}."
-        )
-    if indices.size and not (indices.min() >= 0 and indices.max() < entries):
-        raise ValueError(
-            f"Indices into a code of {entries} entries are at least 0 and at most {entries - 1}. "
-            f"Received: {indices.min()} to {indices.max()}."
-        )
-    outputs = []
-    for start in range(0, len(indices), batch_size):
-        some = slice(start, start + batch_size)
-        codes = np.zeros((len(indices[some]), entries), "float32")
-        np.add.at(codes, (np.arange(len(codes))[:, None], indices[some]), values[some])
-        decoded = model.decoder(codes.reshape(-1, *shape), training=False)
-        outputs.append(keras.ops.convert_to_numpy(keras.ops.cast(decoded, "float32")))
-    return np.concatenate(outputs) if outputs else np.zeros((0, *model.output_shape[1:]), "float32")
+    sparse = to_csr((indices, values), math.prod(shape))
+    outputs = [np.zeros((0, *model.output_shape[1:]), "float32")]
+    for start in range(0, sparse.shape[0], batch_size):
+        codes = sparse[start : start + batch_size].toarray().reshape(-1, *shape)
+        outputs.append(keras.ops.convert_to_numpy(keras.ops.cast(model.decoder(codes, training=False), "float32")))
+    return np.concatenate(outputs)
 
 
 def batches_of(model, x, batch_size=1000):

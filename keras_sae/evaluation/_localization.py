@@ -38,7 +38,6 @@ def aupro(masks, maps, limit=0.3):
         limit: Float in (0, 1], the largest share of normal pixels.
 
     Raises:
-        ImportError: SciPy is not installed.
         ValueError: The shapes differ, or no pixel is anomalous, or none is normal.
 
     Example:
@@ -51,10 +50,8 @@ def aupro(masks, maps, limit=0.3):
     Reference:
         Bergmann et al., "MVTec AD", CVPR 2019.
     """
-    try:
-        from scipy.ndimage import label
-    except ImportError as error:
-        raise ImportError('AUPRO needs SciPy, which comes with pip install "keras_sae[evaluation]".') from error
+    from scipy.ndimage import label
+
     masks, maps = np.asarray(masks, bool), np.asarray(maps, "float64")
     if masks.shape != maps.shape or masks.all() or not masks.any():
         raise ValueError(

@@ -15,9 +15,6 @@ def to_csr(codes, entries=None):
             server: a pair `(indices, values)` or a dictionary of both, each of shape `(n, k)`.
         entries: Integer, the number of entries of a flattened code. For indices and values only, which do not tell it.
 
-    Raises:
-        ImportError: SciPy is not installed.
-
     Example:
 
     >>> to_csr(np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]])).nnz
@@ -25,7 +22,8 @@ def to_csr(codes, entries=None):
     >>> to_csr((np.array([[2, 0]]), np.array([[5.0, 1.0]])), entries=4).toarray().tolist()
     [[1.0, 0.0, 5.0, 0.0]]
     """
-    sparse = _scipy_sparse()
+    from scipy import sparse
+
     if isinstance(codes, dict):
         codes = codes["indices"], codes["values"]
     if not isinstance(codes, tuple):
@@ -40,8 +38,11 @@ def to_csr(codes, entries=None):
     indices, values = (np.asarray(part) for part in codes)
     if entries is None:
         raise ValueError("Indices and values do not tell the number of `entries` of a code. Received: entries=None.")
-    if indices.ndim != 2 or indices.shape != values.shape:
-        raise ValueError(f"`indices` and `values` have the same shape (n, k). Received: {indices.shape} and {values.shape}.")
+    if indices.ndim != 2 or indices.shape != values.shape or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(
+            "`indices` and `values` have the same shape (n, k), the indices integers. "
+            f"Received: {indices.dtype} of shape {indices.shape}, and values of shape {values.shape}."
+        )
     if indices.size and not (indices.min() >= 0 and indices.max() < entries):
         raise ValueError(
             f"Indices into a code of {entries} entries are at least 0 and at most {entries - 1}. "
@@ -56,12 +57,6 @@ def to_csr(codes, entries=None):
 
 def stack_csr(matrices):
     """One matrix of the rows of several."""
-    return _scipy_sparse().vstack(list(matrices), format="csr")
+    from scipy import sparse
 
-
-def _scipy_sparse():
-    try:
-        from scipy import sparse
-    except ImportError as error:
-        raise ImportError('Sparse matrices need SciPy: pip install "keras_sae[evaluation]".') from error
-    return sparse
+    return sparse.vstack(list(matrices), format="csr")

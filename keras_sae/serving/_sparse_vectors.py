@@ -25,7 +25,6 @@ def sparse_vectors(codes, format):
 
     Raises:
         ValueError: A code has a NaN or an infinite value; or the engine refuses its values or their number.
-        ImportError: SciPy is not installed.
 
     Example:
 

@@ -228,7 +228,7 @@ def code_of(case, rows=32, seed=0, dtype="float32"):
 
 
 def labels_of(rows):
-    """Class labels for so many samples: of three classes, which are not numbered from 0."""
+    """Class labels for a number of samples: three classes, not numbered from 0."""
     return (np.arange(rows) % 3 * 5 - 4).astype("int32")
 
 

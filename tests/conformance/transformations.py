@@ -457,23 +457,23 @@ def _quantized_lora(model):
     _lora_trained(model)
 
 
-def _freeze(model):
+def freeze_all(model):
     model.trainable = False
 
 
-def _freeze_encoder(model):
+def freeze_encoder(model):
     model.encoder.trainable = False
 
 
-def _freeze_decoder(model):
+def freeze_decoder(model):
     model.decoder.trainable = False
 
 
-def _freeze_layer(model):
+def freeze_a_layer(model):
     model.encoder.get_layer("encode").trainable = False
 
 
-def _thaw_layer(model):
+def thaw_a_layer(model):
     model.encoder.trainable = False
     model.encoder.get_layer("encode").trainable = True
 
@@ -484,7 +484,7 @@ def _freeze_selections(model):
 
 
 def _frozen_quantized(model):
-    _freeze_encoder(model)
+    freeze_encoder(model)
     _quantized("int8")(model)
 
 
@@ -502,11 +502,11 @@ CHANGES = {
     "`enable_lora`": (_lora, 0.0),
     "`enable_lora`, trained": (_lora_trained, None),
     '`quantize("int8")` and `enable_lora`': (_quantized_lora, None),
-    "`trainable = False` of the model": (_freeze, 0.0),
-    "`trainable = False` of the encoder": (_freeze_encoder, 0.0),
-    "`trainable = False` of the decoder": (_freeze_decoder, 0.0),
-    "`trainable = False` of a layer": (_freeze_layer, 0.0),
-    "`trainable = False` of all of the encoder but a layer": (_thaw_layer, 0.0),
+    "`trainable = False` of the model": (freeze_all, 0.0),
+    "`trainable = False` of the encoder": (freeze_encoder, 0.0),
+    "`trainable = False` of the decoder": (freeze_decoder, 0.0),
+    "`trainable = False` of a layer": (freeze_a_layer, 0.0),
+    "`trainable = False` of all of the encoder but a layer": (thaw_a_layer, 0.0),
     "`trainable = False` of selections": (_freeze_selections, 0.0),
     '`trainable = False` of the encoder and `quantize("int8")`': (_frozen_quantized, 0.3),
     "`dtype_policy` of layers": (_policy, 0.1),
@@ -517,7 +517,7 @@ KEEPING = {**WHOLE, **ALONE}
 # The matrix
 
 SAME, SERVED, KEPT, REFUSES = "the same model", "the same outputs", "changes are kept", "is refused"
-EVERY = 3  # a model tries one of so many changes, in turns
+EVERY = 3  # each model tries every third change; the next model begins one later
 
 
 def rows():

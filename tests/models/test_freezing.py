@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from transformations import freeze_a_layer, freeze_all, freeze_decoder, freeze_encoder, thaw_a_layer
 
 from keras_sae import models
 from keras_sae.layers import BatchKSparse, KSparse, TiedDense, WinnerTakeAll
@@ -33,27 +34,6 @@ ARCHITECTURES = {
     "sparse coding": lambda: models.SparseCodingAutoencoder(12, 8, keras.regularizers.L1(0.1), inference="lista"),
     "variational": lambda: models.VariationalAutoencoder(12, 3, hidden_units=[8]),
 }
-
-
-def freeze_all(model):
-    model.trainable = False
-
-
-def freeze_encoder(model):
-    model.encoder.trainable = False
-
-
-def freeze_decoder(model):
-    model.decoder.trainable = False
-
-
-def freeze_a_layer(model):
-    model.encoder.get_layer("encode").trainable = False
-
-
-def thaw_a_layer(model):
-    model.encoder.trainable = False
-    model.encoder.get_layer("encode").trainable = True
 
 
 def thaw_the_encoder(model):
