@@ -89,7 +89,7 @@ def kernels_of(model):
     return [layer for layer in (*model.encoder.layers, *model.decoder.layers) if type(layer) is keras.layers.Dense]
 
 
-QUANTIZED = ("int8", "int4", "float8")
+QUANTIZED = ("int8", pytest.param("int4", marks=pytest.mark.slow), "float8")
 
 
 @pytest.mark.parametrize("mode", QUANTIZED)
