@@ -11,8 +11,10 @@ from keras_sae.layers._grid_pooling import GridPooling
 from keras_sae.layers._k_sparse import KSparse
 from keras_sae.layers._lista import LISTA
 from keras_sae.layers._mean import AddMean, SubtractMean
+from keras_sae.layers._mirror_average import MirrorAverage
 from keras_sae.layers._noise import MaskingNoise, SaltAndPepperNoise
 from keras_sae.layers._patches import Patches
+from keras_sae.layers._power import Power
 from keras_sae.layers._selection import KSelection, Selection, selections_of
 from keras_sae.layers._standardize import Standardize
 from keras_sae.layers._tied import TiedLayer, tying_to
@@ -35,7 +37,9 @@ __all__ = [
     "KSparse",
     "LargestShare",
     "MaskingNoise",
+    "MirrorAverage",
     "Patches",
+    "Power",
     "SaltAndPepperNoise",
     "Selection",
     "SoftKSparse",

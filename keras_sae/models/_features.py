@@ -3,6 +3,7 @@
 import keras
 
 from keras_sae._checks import nearest
+from keras_sae.layers import MirrorAverage
 from keras_sae.models._sparsity import is_config, read_layers
 
 
@@ -39,10 +40,13 @@ def features_model(encoder, chosen):
         encoder: Functional model.
         chosen: What `read_features` returns. Features of several layers are concatenated along the last axis.
     """
-    read = []
+    read, images = [], encoder.inputs[0]
     for name, layers in chosen.items():
         outputs = encoder.outputs[0] if name == "code" else encoder.get_layer(name).output
         for layer in layers:
+            if isinstance(layer, MirrorAverage):
+                before = keras.Model(images, outputs, name=f"before_{layer.name}")
+                outputs = [outputs, before(layer.mirrored(images))]
             outputs = layer(outputs)
             if getattr(layer, "data_format", None) == "channels_first":
                 raise ValueError(
@@ -57,7 +61,7 @@ def features_model(encoder, chosen):
             f"Received: {shapes}. End each list with `keras.layers.Flatten()`."
         )
     outputs = keras.layers.Concatenate(name="features", dtype=read[0].dtype)(read) if len(read) > 1 else read[0]
-    return keras.Model(encoder.inputs[0], outputs, name="features")
+    return keras.Model(images, outputs, name="features")
 
 
 def features_config(chosen):

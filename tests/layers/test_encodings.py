@@ -4,7 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sae.layers import BothSigns, GridPooling, LargestShare, SoftKSparse, SoftThreshold, Triangle
+from keras_sae.layers import (
+    BothSigns,
+    GridPooling,
+    LargestShare,
+    MirrorAverage,
+    Power,
+    SoftKSparse,
+    SoftThreshold,
+    Triangle,
+)
 
 RANDOM = np.random.default_rng(0)
 MAPS = RANDOM.normal(size=(2, 5, 4, 6)).astype("float32")
@@ -25,6 +34,14 @@ def test_soft_k_sparse_is_the_largest_minus_the_next():
 def test_soft_threshold_and_both_signs_by_hand():
     outputs = as_numpy(BothSigns()(SoftThreshold(0.5)(np.array([[2.0, -0.75, 0.25]]))))
     np.testing.assert_allclose(outputs, [[1.5, 0, 0, 0, 0.25, 0]])
+
+
+def test_powers_keep_signs_and_zeros():
+    x = np.array([[4.0, 0.0, -9.0, 1e-6]])
+    np.testing.assert_allclose(as_numpy(Power(0.5, 1e-12)(x)), [[2, 0, -3, 1e-3]], rtol=1e-5)
+    np.testing.assert_allclose(as_numpy(Power(1 / 3, offset=1.0)(x)), x * (np.abs(x) + 1) ** (-2 / 3), rtol=1e-5)
+    slope = (as_numpy(Power(0.5, 1e-4)(np.array([[1e-9, -1e-9]]))) / 1e-9)[0]
+    np.testing.assert_allclose(slope, [100, -100], rtol=1e-3)  # not infinite, as that of a square root
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.4, 2), (0.5, 3), (0.01, 1), (1.0, 6)])
@@ -68,7 +85,7 @@ def test_sums_of_large_maps_do_not_lose_half_precision():
 
 def test_a_nan_stays_visible():
     bad = np.array([[1.0, np.nan, 3.0, 2.0]], "float32")
-    for layer in (SoftKSparse(1), LargestShare(0.5), SoftThreshold(0.1), Triangle(), BothSigns()):
+    for layer in (SoftKSparse(1), LargestShare(0.5), SoftThreshold(0.1), Triangle(), BothSigns(), Power()):
         assert np.isnan(as_numpy(layer(bad))).any()
 
 
@@ -78,6 +95,9 @@ def test_bad_arguments_are_refused():
         (lambda: SoftKSparse(1, select_by="size"), "`select_by`"),
         (lambda: LargestShare(0), "`share`"),
         (lambda: SoftThreshold(-1), "`threshold`"),
+        (lambda: Power(0), "`exponent`"),
+        (lambda: Power(offset=0), "`offset`"),
+        (lambda: MirrorAverage()(MAPS), "reads two tensors"),
         (lambda: GridPooling(0), "`size`"),
         (lambda: GridPooling(2, "median"), "`reduce`"),
         (lambda: GridPooling(2).build((None, 6)), "spatial axes"),

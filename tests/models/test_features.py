@@ -11,6 +11,7 @@ from keras_sae.layers import (
     ContrastNormalization,
     GridPooling,
     KSparse,
+    MirrorAverage,
     Patches,
     SoftKSparse,
     SoftThreshold,
@@ -89,6 +90,21 @@ def test_the_convolutional_form_equals_each_patch_by_itself(model):
     white, expected = features_by_hand(model, IMAGES)
     np.testing.assert_allclose(as_numpy(model.preprocessing(IMAGES)), white, atol=1e-4)
     np.testing.assert_allclose(as_numpy(model.features(IMAGES)), expected, atol=1e-3)
+
+
+def test_a_mirror_average_is_that_of_an_image_and_its_mirror_image(model, tmp_path):
+    plain = model.with_features({"encode": [BothSigns(), GridPooling(2)]})
+    mirrored = model.with_features({"encode": [BothSigns(), GridPooling(2), MirrorAverage(), Standardize()]})
+    mirrored.adapt_features(IMAGES)
+    both = (as_numpy(plain.features(IMAGES)) + as_numpy(plain.features(IMAGES[:, :, ::-1]))) / 2
+    expected = (both - both.mean(axis=0)) / both.std(axis=0)
+    np.testing.assert_allclose(as_numpy(mirrored.features(IMAGES)), expected, atol=1e-3)
+    mirrored.save_to_preset(tmp_path / "preset")
+    again = SparseAutoencoder.from_preset(tmp_path / "preset")
+    np.testing.assert_allclose(again.features.predict(IMAGES, verbose=0), expected, atol=1e-3)
+    assert len(mirrored.weights) == len(plain.weights) + 2  # mean and deviation of the features
+    with pytest.raises(ValueError, match="inputs of the model must be images"):
+        DenseAutoencoder(6, 8, features=MirrorAverage())
 
 
 def test_one_model_reads_images_of_any_size(model):
