@@ -14,6 +14,7 @@ from ._pca import compare_with_pca
 from ._probe import probe
 from ._probe_encoder import probe_encoder
 from ._readout import reader, readout
+from ._retrieval import retrieval
 from ._suites import SUITES, evaluate
 from ._support_overlap import support_overlap
 from ._swiss_roll import swiss_roll
@@ -49,6 +50,7 @@ __all__ = [
     "psnr",
     "reader",
     "readout",
+    "retrieval",
     "support_overlap",
     "swiss_roll",
     "transfer",

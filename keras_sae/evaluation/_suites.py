@@ -8,6 +8,7 @@ _MODULES = {
     "finetune": "_finetune",
     "anomaly": "_anomaly",
     "denoise": "_denoise",
+    "retrieval": "_retrieval",
     "features": "_features",
 }
 

@@ -100,11 +100,9 @@ def _check_option(name, value, default):
         return
     elif isinstance(default, tuple):
         numbers = isinstance(value, list) and all(isinstance(each, int | float) and each > 0 for each in value)
-        whole = isinstance(default[0], float) or (numbers and all(isinstance(each, int) for each in value))
-        fits, wanted = (
-            numbers and whole and value,
-            f"a list of {'' if isinstance(default[0], float) else 'whole '}numbers above 0",
-        )
+        of_floats = any(isinstance(each, float) for each in default)
+        whole = of_floats or (numbers and all(isinstance(each, int) for each in value))
+        fits, wanted = numbers and whole and value, f"a list of {'' if of_floats else 'whole '}numbers above 0"
     elif isinstance(default, str):
         fits, wanted = isinstance(value, str), "text"
     else:
