@@ -4,6 +4,7 @@ coding with a dictionary; preprocessing that learns from data; encodings and poo
 from keras_sae.layers._adapted import AdaptedLayer
 from keras_sae.layers._batch_k_sparse import BatchKSparse
 from keras_sae.layers._contrast import ContrastNormalization
+from keras_sae.layers._deskew import Deskew
 from keras_sae.layers._encodings import BothSigns, LargestShare, SoftKSparse, SoftThreshold, Triangle
 from keras_sae.layers._fista import FISTA
 from keras_sae.layers._gaussian_sample import GaussianSample
@@ -13,6 +14,7 @@ from keras_sae.layers._lista import LISTA
 from keras_sae.layers._mean import AddMean, SubtractMean
 from keras_sae.layers._mirror_average import MirrorAverage
 from keras_sae.layers._noise import MaskingNoise, SaltAndPepperNoise
+from keras_sae.layers._oriented_gradients import OrientedGradients
 from keras_sae.layers._patches import Patches
 from keras_sae.layers._power import Power
 from keras_sae.layers._selection import KSelection, Selection, selections_of
@@ -32,12 +34,14 @@ __all__ = [
     "BatchKSparse",
     "BothSigns",
     "ContrastNormalization",
+    "Deskew",
     "GaussianSample",
     "GridPooling",
     "KSparse",
     "LargestShare",
     "MaskingNoise",
     "MirrorAverage",
+    "OrientedGradients",
     "Patches",
     "Power",
     "SaltAndPepperNoise",

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sae.layers import ContrastNormalization, Patches, Standardize, SubtractMean, ZCAWhitening
+from keras_sae.layers import ContrastNormalization, Deskew, OrientedGradients, Patches, Standardize, SubtractMean, ZCAWhitening
 
 RANDOM = np.random.default_rng(0)
 
@@ -39,6 +39,52 @@ def test_contrast_normalisation_of_pixels_from_0_to_255_by_the_published_formula
     pixels = RANDOM.integers(0, 256, size=(5, 2, 12)).astype("float64")
     expected = (pixels - pixels.mean(-1, keepdims=True)) / np.sqrt(pixels.var(-1, keepdims=True) + 10)
     np.testing.assert_allclose(as_numpy(ContrastNormalization()((pixels / 255).astype("float32"))), expected, atol=1e-5)
+
+
+def test_a_sheared_stroke_stands_upright():
+    height, width, slope = 11, 21, 0.5
+    images = np.zeros((2, height, width, 2), "float32")
+    for row in range(height):
+        place = 10 + slope * (row - 5)
+        below = int(place)
+        images[0, row, below : below + 2, 0] = below + 1 - place, place - below
+    upright = as_numpy(Deskew()(images))
+    np.testing.assert_allclose(upright[0, :, 10, 0], np.where(np.arange(height) % 2, 1, 0.5), atol=1e-5)
+    np.testing.assert_allclose(upright[0, :, :, 0].sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(upright[1], 0)  # an image of zeros has no slope
+
+
+def test_rows_and_columns_of_a_deskewed_image_are_uncorrelated():
+    image = np.zeros((1, 28, 28, 1), "float32")
+    image[0, 8:20, 8:20, 0] = RANDOM.uniform(size=(12, 12))
+    rows, columns = np.mgrid[:28, :28]
+
+    def slope(pixels):
+        y, x = rows - (pixels * rows).sum() / pixels.sum(), columns - (pixels * columns).sum() / pixels.sum()
+        return (pixels * x * y).sum() / (pixels * y * y).sum()
+
+    before, after = slope(image[0, :, :, 0]), slope(as_numpy(Deskew()(image))[0, :, :, 0])
+    assert abs(before) > 1e-3
+    assert abs(after) < 1e-5
+    limited = as_numpy(Deskew(limit=abs(before) / 2)(image))
+    assert slope(limited[0, :, :, 0]) == pytest.approx(before / 2, rel=1e-3)
+
+
+def test_a_gradient_goes_to_the_directions_near_it():
+    rows, columns = np.mgrid[:6, :7].astype("float32")
+    angle = 0.3
+    ramp = (columns * np.cos(angle) + rows * np.sin(angle))[None, :, :, None]
+    images = np.concatenate([ramp, 2 * ramp], axis=-1)
+    expected = np.maximum(0, np.cos(angle - 2 * np.pi * np.arange(8) / 8)) ** 2
+    maps = as_numpy(OrientedGradients(8)(images))
+    np.testing.assert_allclose(maps[0, 1:-1, 1:-1], np.broadcast_to(np.r_[expected, 2 * expected], (4, 5, 16)), atol=1e-5)
+    np.testing.assert_array_equal(as_numpy(OrientedGradients(8)(np.ones((1, 4, 4, 1), "float32"))), 0)
+
+
+def test_images_without_channels_are_refused():
+    for layer in (Deskew(), OrientedGradients()):
+        with pytest.raises(ValueError, match="Give grayscale images a channel"):
+            layer.build((None, 28, 28))
 
 
 def test_whitened_data_is_white():
