@@ -3,7 +3,7 @@
 from pathlib import Path
 
 TABLES = (".csv", ".parquet")
-ARRAYS = (".npy",)
+ARRAYS = (".npy", ".npz")
 
 
 def is_data(path):

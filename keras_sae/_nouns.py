@@ -13,4 +13,6 @@ def noun_of(shape, data=None):
         return "window"
     if str(data.get("name", "")).lower().endswith((".csv", ".parquet")):
         return "row"
+    if str(data.get("name", "")).lower().endswith((".npy", ".npz")) and len(shape) == 1:
+        return "vector"
     return "image" if len(shape) == 3 else "sample"

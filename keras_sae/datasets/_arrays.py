@@ -26,7 +26,6 @@ def read_arrays(name, split, data_dir=None):
         FileNotFoundError: There is no such file. The message says how to make it.
         ValueError: The file has no such split.
     """
-    refuse_suffix(name, data_dir)
     path = file_of(name, data_dir)
     if not path.is_file():
         raise FileNotFoundError(
@@ -42,14 +41,6 @@ def file_of(name, data_dir=None):
         return FILE
     folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     return folder / f"{name}.npz"
-
-
-def refuse_suffix(name, data_dir):
-    """Raises ValueError for a name that ends in ".npz"."""
-    if str(name).endswith(".npz"):
-        stem = str(name).removesuffix(".npz")
-        there = "" if file_of(stem, data_dir).is_file() else f" There is no file {str(file_of(stem, data_dir))!r} yet."
-        raise ValueError(f"Name a file of arrays without its suffix: {stem!r}. Received: {name!r}.{there}")
 
 
 def splits_of(path):

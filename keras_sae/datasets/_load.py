@@ -30,8 +30,8 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None, *
             - `"patches"` or `"color_patches"`: 20,000 training and 5,000 test patches of natural photographs, whitened, with
               mean 0 rather than in [0, 1]; or `"photographs"`, as many of 32 x 32 pixels in [0, 1]. See
               `keras_sae.datasets.patches`;
-            - the path of a folder of images, of a table (`.csv`, `.parquet`) or of a series (`.npy`, or a table with
-              `window`). See `load_folder`, `load_table` and `load_series`.
+            - the path of a folder of images, of a table (`.csv`, `.parquet`), of vectors (`.npy`, `.npz`), or of a series (a
+              table or a `.npy` file with `window`). See `load_folder`, `load_table`, `load_vectors` and `load_series`.
         split: A split in the syntax of TFDS: `"train"`, `"test"`, `"train[:10%]"`, `"train[:1000]+test"`.
         data_dir: Folder of the data. Defaults to the environment variable `TFDS_DATA_DIR`, then to the default of TFDS.
         batch_size: Integer, or None for single examples.

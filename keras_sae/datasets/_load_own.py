@@ -1,9 +1,10 @@
-"""A user's own data as arrays: folders of images, tables, and windows of series."""
+"""A user's own data as arrays: folders of images, tables, windows of series, and vectors."""
 
 from keras_sae.datasets._folder import Folder
 from keras_sae.datasets._load import gather
 from keras_sae.datasets._series import Series
 from keras_sae.datasets._table import Table
+from keras_sae.datasets._vectors import Vectors
 
 
 def load_folder(path, split="train", image_size=None, resize="stretch", color_mode=None):
@@ -101,3 +102,33 @@ def load_series(path, window, split="train", stride=1, columns=None):
     [[0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 4.0, 5.0]]
     """
     return gather(Series(path, window, stride, columns), split, str(path))[0]
+
+
+def load_vectors(path, split="train"):
+    """Loads vectors, such as embeddings, from a NumPy file. The file is mapped into memory, and may be larger than memory.
+
+    `fit` takes the result as it is. To stream batches instead, use `load(path, split, batch_size=...)`.
+
+    Args:
+        path: A `.npy` file of an array of shape `(n, size)`. Or a `.npz` file with an array for each split, and perhaps
+            labels: `numpy.savez(path, train=..., test=..., test_label=...)`. A compressed `.npz` file is read as a whole.
+        split: `"train"`, another split of a `.npz` file, or a share such as `"train[:80%]"`. A share is drawn at random,
+            because many files are sorted. It is the same on every machine, stays in the order of the file, and is read into
+            memory.
+
+    Returns:
+        `(vectors, labels)`: an array of shape `(n, size)` in the dtype of the file, and the labels as stored; None where the
+        file has none.
+
+    Raises:
+        ValueError: The file is damaged, or holds something else.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "embeddings.npz"
+    >>> np.savez(file, train=np.ones((8, 3), "float16"), test=np.zeros((2, 3), "float16"), test_label=[4, 5])
+    >>> load_vectors(file)[0].shape, load_vectors(file, "test")[1].tolist()
+    ((8, 3), [4, 5])
+    """
+    return Vectors(path).arrays(split)

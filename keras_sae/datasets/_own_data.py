@@ -1,11 +1,11 @@
-"""Finds a user's own data by its path: folders of images, tables, series."""
+"""Finds a user's own data by its path: folders of images, tables, series, vectors."""
 
 import os
 from pathlib import Path
 
 from keras_sae._checks import nearest
 from keras_sae._data_files import ARRAYS, TABLES
-from keras_sae.datasets import _folder, _series, _table
+from keras_sae.datasets import _folder, _series, _table, _vectors
 from keras_sae.datasets._fashion_mnist_sample import SAMPLE
 
 # For each kind of data, the keys of a recipe's [data] that say how to read it.
@@ -13,6 +13,7 @@ _OPTIONS = {
     "folder of images": _folder.OPTIONS,
     "table": _table.OPTIONS,
     "series": _series.OPTIONS,
+    "file of vectors": _vectors.OPTIONS,
 }
 OPTIONS = tuple(dict.fromkeys(option for options in _OPTIONS.values() for option in options))
 
@@ -57,18 +58,20 @@ def open_path(path, **options):
         kind, make = "folder of images", _folder.Folder
     elif path.suffix.lower() not in TABLES + ARRAYS:
         raise ValueError(
-            f"Data is a folder of images, a table ({', '.join(TABLES)}) or an array ({', '.join(ARRAYS)}) of a series. "
-            f"Received: the file {str(path)!r}."
+            f"Data is a folder of images, a table ({', '.join(TABLES)}), or an array ({', '.join(ARRAYS)}) of vectors or of a "
+            f"series. Received: the file {str(path)!r}."
         )
-    elif "window" in options or path.suffix.lower() in ARRAYS:
+    elif "window" in options:
         kind, make = "series", _series.Series
+    elif path.suffix.lower() in ARRAYS:
+        kind, make = "file of vectors", _vectors.Vectors
     else:
         kind, make = "table", _table.Table
     for option in options:
         if option not in _OPTIONS[kind]:
             raise ValueError(
                 f"{option!r} does not apply to a {kind}, such as {str(path)!r}. {nearest(option, _OPTIONS[kind])}"
-                f"What applies: {', '.join(_OPTIONS[kind])}."
+                f"What applies: {', '.join(_OPTIONS[kind]) or 'nothing; a series has a window'}."
             )
     return make(path, **options)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keras_sae._checks import nearest
 from keras_sae.datasets import _patches
-from keras_sae.datasets._arrays import file_of, read_file, refuse_suffix, splits_of
+from keras_sae.datasets._arrays import file_of, read_file, splits_of
 from keras_sae.datasets._fashion_mnist_sample import SAMPLE
 from keras_sae.datasets._own_data import bare_path_of, check_no_options, open_path, path_of
 from keras_sae.datasets._splits import examples_of
@@ -36,7 +36,6 @@ def find_source(name, data_dir=None, options=None):
         check_no_options(name, options)
         module = _MADE_HERE[name]
         return list(module.COUNTS), lambda split: tf.data.Dataset.from_tensor_slices(module.read(name, split))
-    refuse_suffix(name, data_dir)
     path = file_of(name, data_dir)
     if path.is_file():
         check_no_options(name, options)

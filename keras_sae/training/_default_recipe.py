@@ -1,13 +1,14 @@
-"""The recipe for a folder of images, a table or a series that comes without one."""
+"""The recipe for a folder of images, a table, a series or vectors that come without one."""
 
 import math
 from pathlib import Path
 
 from keras_sae._nouns import noun_of
-from keras_sae.datasets import Folder, open_path
+from keras_sae.datasets import Folder, Vectors, open_path
 
 MOST_PIXELS = 128  # of a side: larger images are shrunk
 _STEPS, _BATCH = 2000, 32
+_OF_VECTORS = {"steps": 5000, "batch": 256, "units": 4096, "k": 32}
 
 
 def default_recipe(content):
@@ -15,7 +16,8 @@ def default_recipe(content):
 
     Images and series get a k-sparse autoencoder of 64 units, 8 of them active. Tables get a linear code with a third as many
     units as columns, and are standardised inside the model. Images larger than 128 pixels are shrunk to that, in their shape.
-    The training takes about 2,000 steps of 32 samples. Where there is no folder `test/`, a fifth of the data is held out.
+    The training takes about 2,000 steps of 32 samples. Vectors get a k-sparse autoencoder of 8 units for each entry, up to
+    4,096, of which 32 are active; 5,000 steps of 256 samples. Where there is no split `test`, a fifth of the data is held out.
 
     Args:
         content: Dictionary with `data`, which has the `name` (a path) and perhaps how to read it.
@@ -39,15 +41,18 @@ def default_recipe(content):
     spec = opened.dataset(data["train"])
     shape, count = tuple(spec.element_spec["image"].shape), int(spec.cardinality())
     noun = noun_of(shape, data)
+    model = _model_of_vectors(shape) if isinstance(opened, Vectors) else _model(shape)
+    steps, batch = (_OF_VECTORS["steps"], _OF_VECTORS["batch"]) if isinstance(opened, Vectors) else (_STEPS, _BATCH)
+    sparse = "sparsity" in model
     return {
-        "title": f"{'Autoencoder' if len(shape) == 1 else 'k-sparse autoencoder'} of the {noun}s in {Path(data['name']).name}",
-        **({} if len(shape) == 1 else {"mechanism": "ksparse"}),
-        "epochs": min(200, max(3, round(_STEPS / math.ceil(count / _BATCH)))),
-        "batch_size": _BATCH,
+        "title": f"{'k-sparse autoencoder' if sparse else 'Autoencoder'} of the {noun}s in {Path(data['name']).name}",
+        **({"mechanism": "ksparse"} if sparse else {}),
+        "epochs": min(200, max(3, round(steps / math.ceil(count / batch)))),
+        "batch_size": batch,
         "seed": 0,
         **content,
         "data": data,
-        "model": _model(shape),
+        "model": model,
         "optimizer": {"class": "Adam", "learning_rate": 0.001},
     }
 
@@ -71,4 +76,14 @@ def _model(shape):
         "code_units": 64,
         "sparsity": {"class": "KSparse", "k": 8},
         **({"center": True} if len(shape) == 3 else scaling),
+    }
+
+
+def _model_of_vectors(shape):
+    units = min(_OF_VECTORS["units"], 8 * math.prod(shape))
+    return {
+        "class": "DenseAutoencoder",
+        "code_units": units,
+        "sparsity": {"class": "KSparse", "k": min(_OF_VECTORS["k"], max(1, units // 8))},
+        "center": True,
     }
