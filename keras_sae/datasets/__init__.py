@@ -1,5 +1,6 @@
 """Data sets as `tf.data` and as arrays: TensorFlow Datasets, folders of images, tables, series, vectors, patches."""
 
+from keras_sae.datasets._activations import activations
 from keras_sae.datasets._batches import batches
 from keras_sae.datasets._convert import save_arrays
 from keras_sae.datasets._fashion_mnist_sample import SAMPLE
@@ -20,6 +21,7 @@ from keras_sae.datasets._vectors import Vectors
 __all__ = [
     "SAMPLE",
     "OnDisk",
+    "activations",
     "batches",
     "load",
     "load_arrays",
