@@ -9,6 +9,7 @@ from keras_sae.anomaly._learning import CodeUse, calibrated, learn
 from keras_sae.anomaly._network import (
     check_model,
     check_score,
+    default_score,
     detector_model,
     network,
     only,
@@ -35,6 +36,7 @@ class AnomalyDetector(Estimator):
 
     | score | of a sample | for |
     |---|---|---|
+    | None | `"patch"` for images and series, `"reconstruction"` for tables | the start |
     | `"reconstruction"` | mean squared error of the reconstruction | any data |
     | `"relative"` | that error, divided by the root mean square of the input | strokes and objects on a dark ground |
     | `"patch"` | largest squared error, averaged over a patch | small defects in images and series |
@@ -57,7 +59,10 @@ class AnomalyDetector(Estimator):
     Args:
         model: A `SparseAutoencoder`, trained on normal data. Or any functional `keras.Model` from inputs to reconstructions,
             without the scores that read a code.
-        score: `"reconstruction"`, `"relative"`, `"patch"`, `"code"`, `"texture"`, `"combined"` or `"auto"`.
+        score: `"reconstruction"`, `"relative"`, `"patch"`, `"code"`, `"texture"`, `"combined"` or `"auto"`. By default
+            `"patch"` for images and series, where a small defect hardly changes the mean error, and `"reconstruction"` for
+            tables; `"code"` for a model whose reconstructions cannot be compared with its inputs. A saved detector keeps the
+            score that it was saved with.
         patch: Integer, the side of the patch in pixels or steps over which maps and the score `"patch"` average errors. By
             default about an eighth of the shortest side of the input. Tables have no patches.
         false_positive_rate: Float in (0, 1), the rate that `fit` calibrates for.
@@ -69,7 +74,7 @@ class AnomalyDetector(Estimator):
         threshold: The score above which a sample is anomalous. You may set it by hand.
         calibration: A `Calibration`, plain data about the threshold: number of samples, rate, and the interval in which the
             rate on new normal data lies with probability 0.95. None before calibration, or with a threshold set by hand.
-        score_name: The score in use: `score`, or the one that `"auto"` chose.
+        score_name: The score in use: `score`, the default for this model, or the one that `"auto"` chose.
 
     Inputs are floats as the model reads them, or uint8 pixels, which are divided by 255: arrays, data frames, or data sets of
     batches.
@@ -91,7 +96,7 @@ class AnomalyDetector(Estimator):
         threshold: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005.
     """
 
-    def __init__(self, model, score="reconstruction", patch=None, false_positive_rate=0.01, epochs=0, batch_size=256):
+    def __init__(self, model, score=None, patch=None, false_positive_rate=0.01, epochs=0, batch_size=256):
         check_model(model)
         self.model, self.score, self.patch = model, score, patch
         self.false_positive_rate, self.epochs, self.batch_size = false_positive_rate, epochs, batch_size
@@ -102,15 +107,21 @@ class AnomalyDetector(Estimator):
             check_integer("patch", patch, "is the side of the patch over which errors are averaged")
         self._window = window_of(tuple(model.inputs[0].shape[1:]), patch)
         check_score(score, model)
+        self._asked = score or default_score(model)
         self._threshold = self.calibration = None
-        self._set_score(None if score == "auto" or SCORES[score].learns else SCORES[score](self._window))
+        self._set_score(None if self.learns else SCORES[self._asked](self._window))
 
     def _set_score(self, score):
         self._score, self._parts = score, {}
 
     @property
     def score_name(self):
-        return self.score if self._score is None else self._score.name
+        return self._asked if self._score is None else self._score.name
+
+    @property
+    def learns(self):
+        """Whether `calibrate` lets the score learn statistics of normal samples, those in `training` if given."""
+        return self._asked == "auto" or SCORES[self._asked].learns
 
     @property
     def is_calibrated(self):
@@ -150,14 +161,13 @@ class AnomalyDetector(Estimator):
         """
         rate = check_number("false_positive_rate", false_positive_rate, _RATE, above=0, below=1)
         samples = self._samples(normal, "normal")
-        learns = self.score == "auto" or SCORES[self.score].learns
-        other = self._samples(training, "training") if learns and training is not None else None
-        halved = learns and other is None
+        other = self._samples(training, "training") if self.learns and training is not None else None
+        halved = self.learns and other is None
         if samples.count is not None:
             check_supports(rate, samples.count // 2 if halved else samples.count, halved)
-        names = possible_scores(self.model) if self.score == "auto" else [self.score]
+        names = possible_scores(self.model) if self._asked == "auto" else [self._asked]
         score, learned = SCORES[names[0]](self._window), 0
-        if learns:
+        if self.learns:
             candidates = [SCORES[name](self._window) for name in names]
             score, learned = learn(candidates, self.model, self._window, other or samples, halved)
         threshold, calibration = calibrated(score, self.model, self._window, samples, rate, halved, learned)
@@ -268,7 +278,7 @@ class AnomalyDetector(Estimator):
     def _part(self, *outputs):
         """The part of the network that gives these outputs, as far as there are such, made where it is first needed."""
         if self._score is None and "scores" in outputs:
-            raise ValueError(f"The score {self.score!r} learns statistics of normal data first: call `calibrate(normal)`.")
+            raise ValueError(f"The score {self._asked!r} learns statistics of normal data first: call `calibrate(normal)`.")
         if outputs not in self._parts:
             whole = network(self.model, self._score, self._window)
             self._parts[outputs] = only(whole, *(name for name in outputs if name in whole.output))

@@ -46,9 +46,14 @@ def possible_scores(model):
     return [name for name, score in SCORES.items() if _reason_against(score, model) is None]
 
 
+def default_score(model):
+    """The name of the score for a model where none is named: that of small defects, where inputs have positions."""
+    return next(name for name in ("patch", "reconstruction", "code") if name in possible_scores(model))
+
+
 def check_score(name, model):
     """Raises ValueError unless a model can have this score."""
-    if name not in (*SCORES, "auto"):
+    if name not in (*SCORES, "auto", None):
         raise ValueError(
             f"`score` must be one of {', '.join(map(repr, (*SCORES, 'auto')))}. {nearest(name, SCORES)}"
             f"Received: score={name!r}."
@@ -59,7 +64,7 @@ def check_score(name, model):
             f"The model {model.name!r} has no code, and its outputs of shape {model.output_shape} cannot be compared with its "
             f"inputs of shape {model.input_shape}. A detector needs a code or reconstructions."
         )
-    if name != "auto" and name not in possible:
+    if name not in ("auto", None, *possible):
         raise ValueError(
             f"`score={name!r}` does not fit the model {model.name!r}: {_reason_against(SCORES[name], model)}. "
             f"Possible: {', '.join(map(repr, possible))}."

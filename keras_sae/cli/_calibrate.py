@@ -56,13 +56,13 @@ def run(options):
     metadata = presets.read_metadata(directory)
     _check_held_out(options.normal, metadata)
     load_package()
-    from keras_sae.anomaly import SCORES, AnomalyDetector
+    from keras_sae.anomaly import AnomalyDetector
     from keras_sae.models import SparseAutoencoder
 
-    detector = AnomalyDetector(SparseAutoencoder.from_preset(preset), score=options.score or _score(metadata))
+    detector = AnomalyDetector(SparseAutoencoder.from_preset(preset), score=options.score)
     what, normal = _normal(options, metadata)
     print(f"Calibrating on {what} ...", flush=True)
-    training = _training(options, metadata) if detector.score == "auto" or SCORES[detector.score].learns else None
+    training = _training(options, metadata) if detector.learns else None
     detector.calibrate(normal, options.false_positive_rate, training=training)
     _save(detector, directory, output)
     found = detector.calibration
@@ -73,11 +73,6 @@ def run(options):
         f"threshold, the rate is between {low} and {high} with probability {found.confidence:g}.\n"
         f"The detector is in {output}. Next: keras-sae detect {output} DATA --output scores.csv"
     )
-
-
-def _score(metadata):
-    """The score that suits the shape of inputs: small defects of images and series do not show in the mean error."""
-    return "patch" if len(metadata["input_shape"]) > 1 else "reconstruction"
 
 
 def _check_held_out(normal, metadata):

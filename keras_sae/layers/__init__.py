@@ -18,6 +18,7 @@ from keras_sae.layers._oriented_gradients import OrientedGradients
 from keras_sae.layers._patches import Patches
 from keras_sae.layers._power import Power
 from keras_sae.layers._selection import KSelection, Selection, selections_of
+from keras_sae.layers._square_root import SquareRoot
 from keras_sae.layers._standardize import Standardize
 from keras_sae.layers._tied import TiedLayer, tying_to
 from keras_sae.layers._tied_conv_transpose import TiedConvTranspose
@@ -48,6 +49,7 @@ __all__ = [
     "Selection",
     "SoftKSparse",
     "SoftThreshold",
+    "SquareRoot",
     "Standardize",
     "SubtractMean",
     "TiedConvTranspose",

@@ -82,6 +82,7 @@ def export_detector(detector, path):
 
     The formats and checks are those of `export_encoder`. The outputs are `scores`, `is_anomalous`, `threshold` and, where
     reconstructions can be compared with inputs, `maps`. Inputs are floats as the model reads them: divide uint8 pixels by 255.
+    An OpenVINO file of a model with selections has further outputs without a meaning. Read outputs by their names.
 
     Args:
         detector: A calibrated `keras_sae.anomaly.AnomalyDetector`, or the name or directory of a preset that holds one.
@@ -127,6 +128,8 @@ def _write(network, path, what):
         draft = Path(temporary) / f"{path.stem}{suffix}"
         try:
             network.export(str(draft), format=kind, verbose=False)
+            if suffix == ".xml":
+                _keep_results_of_branches(draft)
             written = run(draft, inputs, names)
         except ImportError as error:
             raise ImportError(
@@ -146,6 +149,29 @@ def _write(network, path, what):
         for file, target in files.items():
             os.replace(file, target)
     return difference
+
+
+def _keep_results_of_branches(path):
+    """Makes the results of conditional branches, which selections have for NaN, outputs of an OpenVINO file.
+
+    OpenVINO 2026.4 reuses their memory too early otherwise, and layers behind a selection then read arbitrary numbers.
+    """
+    import openvino
+
+    model = openvino.Core().read_model(str(path))
+    results = [output for node in model.get_ops() if node.get_type_name() == "If" for output in node.outputs()]
+    hidden = [output for output in results if not any(map(_is_result, output.get_target_inputs()))]
+    if hidden:
+        model.add_outputs(hidden)
+        changed = path.with_name("changed.xml")  # not over the file, which `model` still reads its weights from
+        openvino.save_model(model, str(changed), compress_to_fp16=False)
+        del model
+        for suffix in (".xml", ".bin"):
+            os.replace(changed.with_suffix(suffix), path.with_suffix(suffix))
+
+
+def _is_result(target):
+    return target.get_node().get_type_name() == "Result"
 
 
 def _refuse_existing(file):

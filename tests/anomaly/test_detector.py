@@ -81,6 +81,22 @@ def test_maps_of_series_say_which_steps():
         AnomalyDetector(detector.model, score="code")
 
 
+def test_the_default_score_suits_the_inputs(axes, images, tmp_path):
+    inputs = keras.Input((6, 5))
+    encoder = keras.Model(inputs, keras.layers.Flatten()(inputs))
+    code = keras.Input((30,))
+    # Reconstructions of another shape than the inputs cannot be compared with them.
+    without_errors = SparseAutoencoder(encoder, keras.Model(code, keras.layers.Dense(4)(code)))
+    models = {"patch": images[0], "reconstruction": axes[0], "code": without_errors}
+    assert {name: AnomalyDetector(model).score_name for name, model in models.items()} == {name: name for name in models}
+    assert AnomalyDetector(images[0]).get_params()["score"] is None
+    # A detector that was saved with another score keeps it.
+    detector = AnomalyDetector(DenseAutoencoder((6, 5, 1), 3), score="reconstruction")
+    detector.threshold = 1.0
+    detector.save_to_preset(tmp_path / "preset")
+    assert AnomalyDetector.from_preset(tmp_path / "preset").score_name == "reconstruction"
+
+
 @pytest.mark.parametrize("score", ["reconstruction", "relative", "code", "combined"])
 def test_the_false_positive_rate_holds_on_new_data(axes, score):
     model, plane = axes

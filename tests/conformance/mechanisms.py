@@ -216,6 +216,7 @@ OTHERS = {
     "Selection",
     "SoftKSparse",
     "SoftThreshold",
+    "SquareRoot",
     "Standardize",
     "SubtractMean",
     "TiedConvTranspose",

@@ -4,7 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sae.layers import ContrastNormalization, Deskew, OrientedGradients, Patches, Standardize, SubtractMean, ZCAWhitening
+from keras_sae.layers import (
+    ContrastNormalization,
+    Deskew,
+    OrientedGradients,
+    Patches,
+    SquareRoot,
+    Standardize,
+    SubtractMean,
+    ZCAWhitening,
+)
 
 RANDOM = np.random.default_rng(0)
 
@@ -126,7 +135,17 @@ def test_standardize_by_hand():
         np.testing.assert_allclose(as_numpy(layer(data))[0], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [ContrastNormalization, ZCAWhitening, Standardize])
+def test_square_roots_steady_the_noise_of_counts():
+    # Anscombe: with 3 / 8 added, the deviation of the root of a Poisson count is about 1/2, whatever the mean.
+    means = np.array([4.0, 20.0, 200.0])
+    roots = as_numpy(SquareRoot(offset=3 / 8)(RANDOM.poisson(means, (20000, 3)).astype("float32")))
+    np.testing.assert_allclose(roots.std(axis=0), 0.5, rtol=0.03)
+    # The slope at zero is 1 / (2 * sqrt(offset)).
+    small = np.array([-1e-7, 0, 1e-7], "float32")
+    np.testing.assert_allclose(as_numpy(SquareRoot(offset=1e-4)(small)), [-5e-6, 0, 5e-6], rtol=1e-3)
+
+
+@pytest.mark.parametrize("make", [ContrastNormalization, SquareRoot, ZCAWhitening, Standardize])
 def test_half_precision_rounds_the_result_alone(make):
     data = RANDOM.uniform(size=(20, 6)).astype("float32")
     whole, half = make(), make(dtype="mixed_float16")
@@ -144,6 +163,7 @@ def test_bad_arguments_are_refused():
         (lambda: Patches(0), "`size`"),
         (lambda: Patches(2, strides=0), "`strides`"),
         (lambda: ContrastNormalization(0), "`offset`"),
+        (lambda: SquareRoot(0), "`offset`"),
         (lambda: ZCAWhitening(0), "`epsilon`"),
         (lambda: Standardize(per="unit"), "`per`"),
         (lambda: ZCAWhitening().build((None, None)), "last size"),

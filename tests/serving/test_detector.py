@@ -56,7 +56,7 @@ def test_flags_of_a_saved_model_are_those_of_python(detector, tmp_path):
 
 
 @pytest.mark.slow  # each format traces and runs the whole graph
-@pytest.mark.parametrize(("suffix", "package"), [(".onnx", "onnxruntime"), (".tflite", "ai_edge_litert")])
+@pytest.mark.parametrize(("suffix", "package"), [(".onnx", "onnxruntime"), (".tflite", "ai_edge_litert"), (".xml", "openvino")])
 def test_flags_of_other_formats_are_those_of_python(detector, suffix, package, tmp_path):
     pytest.importorskip(package, reason=f"it runs {suffix} files")
     from keras_sae.serving._formats import FORMATS
