@@ -5,6 +5,7 @@ import weakref
 import keras
 
 from keras_sae.layers import TiedLayer
+from keras_sae.models._quantize import refuse_calibration
 
 _PARTS = ("encoder", "decoder", "corruption", "objective")
 # The dtype policies that layers were made with, where that is known.
@@ -56,10 +57,32 @@ def apply_changes(model, changes):
             layer.lora_alpha = value["lora_alpha"]  # the config of a layer of Keras has it, and `build` ignores it
 
 
-def remember_dtypes(model):
-    """Notes the dtype policies of the layers of a new autoencoder."""
+def watch(model):
+    """Notes the dtype policies of the layers of a new autoencoder, and lets them refuse what it could not keep."""
     for _, layer, _ in _walk(model):
         _made_with.setdefault(layer, _policy(layer))
+        refuse_calibration(layer)
+
+
+def config_of_part(part):
+    """The Keras config of an encoder or decoder, whose layers `apply_changes` quantises again."""
+    config = keras.saving.serialize_keras_object(part)
+    _forget_float8(part, config["config"])
+    return config
+
+
+def _forget_float8(model, config):
+    """Removes float8 from the config of layers that were quantised when they had weights already."""
+    # Made in float8, a layer lists its scales first: `set_weights` and the state of an optimizer would not fit.
+    for inner in config["layers"]:
+        if inner["config"]["name"] not in {layer.name for layer in model.layers}:
+            continue
+        layer = model.get_layer(inner["config"]["name"])
+        if isinstance(layer, keras.Model) and "layers" in inner["config"]:
+            _forget_float8(layer, inner["config"])
+        elif layer.quantization_mode == "float8" and not layer.weights[0].name.endswith("_scale"):
+            inner["config"]["dtype"] = _config_of(_policy(layer))
+            inner["config"].pop("quantization_config", None)
 
 
 def original_dtype(layer):

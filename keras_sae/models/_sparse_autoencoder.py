@@ -2,7 +2,7 @@ import keras
 
 from keras_sae.layers import selections_of, tying_to
 from keras_sae.models._arguments import refuse_unknown
-from keras_sae.models._changes import changes_of, remember_dtypes
+from keras_sae.models._changes import changes_of, config_of_part, watch
 from keras_sae.models._code import activation_of, append_selections, codes_of, count_active, gives_exact_zeros, layers_around
 from keras_sae.models._features import features_config, features_model, read_features
 from keras_sae.models._hdf5 import refuse_config_for_hdf5
@@ -119,7 +119,7 @@ class SparseAutoencoder(TransformableModel):
         self._prepare_features(features)
         self._prepare_training(codes, penalties, kernel_regularizer)
         mark_charged(self.penalties)
-        remember_dtypes(self)
+        watch(self)
         if not trainable:
             self.trainable = False
 
@@ -193,8 +193,8 @@ class SparseAutoencoder(TransformableModel):
         return {
             "name": self.name,
             "trainable": self.trainable,
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "decoder": keras.saving.serialize_keras_object(self.decoder),
+            "encoder": config_of_part(self.encoder),
+            "decoder": config_of_part(self.decoder),
             "sparsity": serialize_sparsity({}, self.penalties_by_code),  # the encoder holds the selections
             "corruption": keras.saving.serialize_keras_object(self.corruption),
             **self.optional_config(),

@@ -1,32 +1,13 @@
 """What an autoencoder has to do so that the transformations of Keras keep it, or are refused: saving, copying and cloning."""
 
-import functools
-
 import keras
 
 from keras_sae import presets
 from keras_sae.models._adaptations import Adaptations
 from keras_sae.models._changes import adapted_layers, apply_changes, training_flags
 from keras_sae.models._hdf5 import is_hdf5, refuse_hdf5
+from keras_sae.models._quantize import refuse_calibration
 from keras_sae.models._trained_on_input import TrainedOnInput
-
-_CALIBRATED = ("gptq", "awq")
-
-
-def _without_calibration(quantize):
-    """`Model.quantize` that refuses what Keras calibrates on the tokens of a language model."""
-
-    @functools.wraps(quantize)
-    def checked(mode=None, config=None, **kwargs):
-        for wanted in (mode, config, getattr(config, "mode", None)):
-            if isinstance(wanted, str) and wanted in _CALIBRATED:
-                raise ValueError(
-                    "An autoencoder can be quantised to int8, int4 or float8. GPTQ and AWQ calibrate the blocks of language "
-                    f"models on tokens, and no loaded model could repeat that. Received: {wanted!r}. Use `quantize('int4')`."
-                )
-        return quantize(mode, config=config, **kwargs)
-
-    return checked
 
 
 class TransformableModel(TrainedOnInput):
@@ -44,7 +25,7 @@ class TransformableModel(TrainedOnInput):
 
     def __new__(cls, *args, **kwargs):
         model = super().__new__(cls, *args, **kwargs)
-        model.quantize = _without_calibration(model.quantize)  # Keras wraps the method too, and wants a config for such modes
+        refuse_calibration(model)
         return model
 
     def make_train_function(self, force=False):

@@ -176,16 +176,41 @@ def test_a_custom_encoder_keeps_the_scale_of_lora(tmp_path):
     assert copy.deepcopy(model).encoder.get_layer("encode").lora_alpha == 6
 
 
+PARTS = {"model": lambda model: model, "encoder": lambda model: model.encoder, "decoder": lambda model: model.decoder}
+PARTS["layer"] = lambda model: model.encoder.get_layer("encode")
+
+
+@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("config", [None, "config"])
 @pytest.mark.parametrize("mode", ["gptq", "awq"])
-def test_quantization_that_needs_a_language_model_is_refused_before_anything_changes(mode, config):
-    model = DenseAutoencoder(12, 8, tied=True)
+def test_quantization_that_needs_a_language_model_is_refused_before_anything_changes(mode, config, part):
+    model = DenseAutoencoder(12, 8, tied=part != "decoder")
     before, weights = model.get_config(), [id(weight) for weight in model.weights]
     if config:
         config = {"gptq": keras.quantizers.GPTQConfig, "awq": keras.quantizers.AWQConfig}[mode](dataset=["a"], tokenizer=None)
-    with pytest.raises(ValueError, match="language models"):
-        model.quantize(mode, config=config)
+    for wanted in (mode, None) if config else (mode,):
+        with pytest.raises(ValueError, match="language models"):
+            PARTS[part](model).quantize(wanted, config=config)
     assert (model.get_config(), [id(weight) for weight in model.weights]) == (before, weights)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_custom_model_in_float8_lists_its_weights_as_before_in_every_copy(nested, tmp_path):
+    layers = [keras.layers.Dense(8, activation="relu"), keras.layers.Dense(5, name="encode")]
+    layers = [keras.Sequential([keras.Input((12,)), *layers])] if nested else layers
+    encoder = keras.Sequential([keras.Input((12,)), *layers])
+    model = SparseAutoencoder(encoder, keras.Sequential([keras.Input((5,)), keras.layers.Dense(12)]), KSparse(2))
+    _quantize(model, "float8")
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    model.fit(X, verbose=0)
+    model.save(tmp_path / "model.keras")
+    expected = [as_numpy(variable) for variable in (*model.weights, *model.optimizer.variables)]
+    for copied in (copy.deepcopy(model), keras.models.load_model(tmp_path / "model.keras")):
+        copied.set_weights(model.get_weights())
+        variables = (*copied.weights, *copied.optimizer.variables)
+        for variable, value in zip(variables, expected, strict=True):
+            np.testing.assert_array_equal(as_numpy(variable), value)
+        np.testing.assert_allclose(as_numpy(copied(X)), as_numpy(model(X)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("quantized", [False, True])
