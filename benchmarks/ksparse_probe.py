@@ -163,21 +163,21 @@ def load_data(path):
 
 
 def table(rows):
-    """Rows of a table in Markdown: validation and test error of each variant and reading, over the seeds."""
+    """Rows of a table in Markdown: validation and test error of each training, variant and reading, over the seeds."""
     lines = [
-        "| variant | epochs | reading | seeds | validation: mean (range) | test: mean (range) |",
-        "|---|---|---|---|---|---|",
+        "| folder | variant | epochs | reading | seeds | validation: mean (range) | test: mean (range) |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for (variant, epochs, reading), group in itertools.groupby(
-        sorted(rows, key=lambda row: (row["variant"], row["epochs"], list(READINGS).index(row["reading"]))),
-        key=lambda row: (row["variant"], row["epochs"], row["reading"]),
+    for (folder, variant, epochs, reading), group in itertools.groupby(
+        sorted(rows, key=lambda row: (row["of"], row["variant"], row["epochs"], list(READINGS).index(row["reading"]))),
+        key=lambda row: (row["of"], row["variant"], row["epochs"], row["reading"]),
     ):
         group = list(group)
         cells = []
         for what in ("validation", "test"):
             errors = [row[what] for row in group]
             cells.append(f"{np.mean(errors):.2f} ({min(errors):.2f} to {max(errors):.2f})")
-        lines.append(f"| {variant} | {epochs} | {reading} | {len(group)} | {' | '.join(cells)} |")
+        lines.append(f"| {folder} | {variant} | {epochs} | {reading} | {len(group)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

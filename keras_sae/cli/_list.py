@@ -4,13 +4,14 @@ SUMMARY = "list the pretrained models"
 
 
 def add_arguments(parser):
-    parser.add_argument("--markdown", action="store_true", help="print the table of the README")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="list only these (default: all)")
+    parser.add_argument("--markdown", action="store_true", help="print a table in Markdown, as in pretrained/README.md")
 
 
 def run(options):
     from keras_sae.training import COLUMNS, columns, table
 
-    names = presets.names()
+    names = options.names or presets.names()
     if options.markdown:
         print(table([presets.read_metadata(presets.find(name)) for name in names]))
         return

@@ -1,6 +1,6 @@
 from ._card import COLUMNS, columns, table
 from ._evaluate_preset import evaluate_preset
-from ._publish import publish, suites_of, update_preset
+from ._publish import publish, publish_model, suites_of, update_preset
 from ._recipe import Recipe, load_recipe
 from ._recipe_file import check_overrides, is_complete, read_recipe, recipe_names
 from ._run import read_run
@@ -15,6 +15,7 @@ __all__ = [
     "load_recipe",
     "make_strategy",
     "publish",
+    "publish_model",
     "read_run",
     "recipe_names",
     "suites_of",

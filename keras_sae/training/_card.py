@@ -162,7 +162,7 @@ def _text(title, text):
 
 
 def table(metadata):
-    """A table of presets in Markdown, from the metadata of each."""
+    """A table of presets in Markdown, from the metadata of each. Its links start from the folder of the presets."""
     return "\n".join(
         markdown_table(("preset", "what it is", *COLUMNS), [(_link(each), each["title"], *columns(each)) for each in metadata])
     )
@@ -186,7 +186,7 @@ def _error(metrics, path):
 
 
 def _link(metadata):
-    return f"[{metadata['name']}](pretrained/{metadata['name']}/README.md)"
+    return f"[{metadata['name']}]({metadata['name']}/README.md)"
 
 
 def _duration(seconds):

@@ -14,7 +14,7 @@ from keras_sae.training._card import PICTURE, render
 from keras_sae.training._checksum import checksum, data_sha256
 from keras_sae.training._objects import make
 from keras_sae.training._pictures import features_picture
-from keras_sae.training._recipe import OF_THE_CARD, from_data, load_recipe
+from keras_sae.training._recipe import OF_THE_CARD, Recipe, from_data, load_recipe
 from keras_sae.training._recipe_file import recipe_names
 from keras_sae.training._run import BEST, CHECKPOINT, check_data_of_run, check_length, read_run
 from keras_sae.training._train import adapt_features, finish, in_training
@@ -48,6 +48,41 @@ def publish(output, data_dir=None, report=None, cache=None):
     metrics = measure(model, recipe, data, report=report, cache=cache)
     of_training = {"hardware": _hardware(), "seconds": round(run["seconds"])}
     return _save(model, output / PRESET, recipe, data, metrics, of_training, data_dir)
+
+
+def publish_model(model, recipe, directory, data_dir=None, report=None, hardware=None, seconds=None):
+    """Makes a preset of a model that was trained by other means than `train`, such as your own loop or another machine.
+
+    Args:
+        model: Trained model, of the architecture that the recipe describes.
+        recipe: `Recipe`, or the name or file of one. Its data, texts and suites make the card.
+        directory: Folder to write the preset to.
+        data_dir: Folder of the TFDS data.
+        report: As in `publish`.
+        hardware: String, what the model was trained on, such as `"one H200"`. Without it the card names no training time.
+        seconds: Number of seconds that the training took.
+
+    Returns:
+        `pathlib.Path` of the preset.
+
+    Raises:
+        ValueError: The model is not the one that the recipe describes, or only one of `hardware` and `seconds` is given.
+    """
+    if (hardware is None) != (seconds is None):
+        raise ValueError(f"Give both `hardware` and `seconds`, or neither. Received: {hardware!r}, {seconds!r}.")
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    data = read_data(recipe, data_dir)
+    described_model = recipe.build(data[0][0].shape[1:])
+    shapes, expected = ([tuple(weight.shape) for weight in each.weights] for each in (model, described_model))
+    if type(model) is not type(described_model) or shapes != expected:
+        raise ValueError(
+            f"The recipe {recipe.name!r} describes a {type(described_model).__name__} with weights of the shapes {expected}. "
+            f"Received: a {type(model).__name__} with {shapes}."
+        )
+    adapt_features(model, data[0][0])
+    metrics = measure(model, recipe, data, report=report)
+    of_training = {} if hardware is None else {"hardware": hardware, "seconds": round(seconds)}
+    return _save(model, Path(directory).expanduser(), recipe, data, metrics, of_training, data_dir)
 
 
 def update_preset(preset, data_dir=None, suites=None, report=None, cache=None):

@@ -19,6 +19,7 @@ from keras_sae.training import (
     evaluate_preset,
     load_recipe,
     publish,
+    publish_model,
     suites_of,
     train,
     update_preset,
@@ -103,6 +104,21 @@ def test_patches_train_a_model_for_images_of_any_size_and_images_of_another_data
     np.testing.assert_array_equal(presets.load_reference(directory)["inputs"], shown[:8])
     assert presets.read_metadata(directory)["data"]["train_examples"] == 50
     assert "Trained on 100 patches of 5 x 5 pixels" in (directory / "README.md").read_text()
+
+
+def test_a_model_trained_by_other_means_gets_the_card_of_a_run(published, recipe_file, tmp_path):
+    recipe = load_recipe(recipe_file, ["epochs=1"])
+    model = SparseAutoencoder.from_preset(published)
+    directory = publish_model(model, recipe, tmp_path / "mine", hardware="a friend's computer", seconds=120)
+    mine, theirs = (presets.read_metadata(each) for each in (directory, published))
+    assert mine["metrics"] == theirs["metrics"]
+    assert mine["recipe"] == theirs["recipe"]
+    assert "- Training time: 2 minutes on a friend's computer." in (directory / "README.md").read_text()
+    with pytest.raises(ValueError, match="both `hardware` and `seconds`"):
+        publish_model(model, recipe, tmp_path / "other", seconds=120)
+    with pytest.raises(ValueError, match="describes a DenseAutoencoder with weights of the shapes"):
+        publish_model(model, load_recipe(recipe_file, ["model.code_units=31"]), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_figure_that_is_not_the_cards_is_reported(published):
