@@ -18,7 +18,9 @@ from ._retrieval import retrieval
 from ._suites import SUITES, evaluate
 from ._support_overlap import support_overlap
 from ._swiss_roll import swiss_roll
+from ._top_inputs import top_inputs
 from ._transfer import transfer
+from ._units import units
 
 __all__ = [
     "ACTIVE_ABOVE",
@@ -53,5 +55,7 @@ __all__ = [
     "retrieval",
     "support_overlap",
     "swiss_roll",
+    "top_inputs",
     "transfer",
+    "units",
 ]

@@ -10,6 +10,7 @@ _MODULES = {
     "denoise": "_denoise",
     "retrieval": "_retrieval",
     "features": "_features",
+    "units": "_units",
 }
 
 

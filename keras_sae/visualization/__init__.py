@@ -6,5 +6,14 @@ from keras_sae.visualization._features import decoder_features, plot_features
 from keras_sae.visualization._figure import drawn_as as drawn_as  # for other packages, not part of the public interface
 from keras_sae.visualization._figure import new_figure
 from keras_sae.visualization._reconstructions import plot_reconstructions
+from keras_sae.visualization._top_inputs import plot_top_inputs
 
-__all__ = ["decoder_features", "new_figure", "plot_clouds", "plot_drift", "plot_features", "plot_reconstructions"]
+__all__ = [
+    "decoder_features",
+    "new_figure",
+    "plot_clouds",
+    "plot_drift",
+    "plot_features",
+    "plot_reconstructions",
+    "plot_top_inputs",
+]

@@ -38,7 +38,7 @@ class Twice(keras.Model):
 def test_it_is_what_the_layer_computes_at_inference():
     model = dense()
     for layer in ("hidden", model.get_layer("hidden")):
-        np.testing.assert_allclose(activations(model, layer, X, batch_size=3), hidden(model), rtol=1e-5)
+        np.testing.assert_allclose(activations(model, layer, X, batch_size=3), hidden(model), rtol=1e-5, atol=1e-6)
     last = model.layers[-1].name
     both = activations(model, ["hidden", last], X)
     assert list(both) == ["hidden", last]
@@ -51,7 +51,7 @@ def test_models_in_subclassed_models_are_read_and_layers_called_twice_refused():
     model = Twice()
     model(X[:1])
     for name in ("hidden", f"{model.inner.name}/hidden"):
-        np.testing.assert_allclose(activations(model, name, X), hidden(model.inner), rtol=1e-5)
+        np.testing.assert_allclose(activations(model, name, X), hidden(model.inner), rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match=r"'shared' is called 2 times"):
         activations(model, "shared", X)
     with pytest.raises(ValueError, match=r"no layer 'hiden'. Did you mean 'hidden'"):
@@ -113,7 +113,7 @@ def test_an_interrupted_call_goes_on_and_a_finished_one_computes_nothing(tmp_pat
         file.write(b"written, but not recorded")
     assert json.loads((cache / "activations.json").read_text())["done"] == 6
     result = activations(model, "hidden", X, cache, batch_size=5)  # other batches of the same inputs
-    np.testing.assert_allclose(result, hidden(model), rtol=1e-5)
+    np.testing.assert_allclose(result, hidden(model), rtol=1e-5, atol=1e-6)
     assert isinstance(result, np.memmap)
     assert sorted(path.name for path in cache.iterdir()) == ["activations.json", "hidden.npy"]
     np.testing.assert_array_equal(np.load(cache / "hidden.npy"), result)
