@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_sae._markdown import table
+from keras_sae.evaluation._dictionaries import start_from
 from keras_sae.evaluation._encode import as_input, batches_of
 from keras_sae.evaluation._feature_file import as_rows, features_on_disk
 from keras_sae.evaluation._pca import principal_components
@@ -16,7 +17,8 @@ from keras_sae.layers import AdaptedLayer
 
 # Features with more entries go to a temporary file.
 _MOST_IN_MEMORY = 500_000_000
-_BASELINES = {"random": "random features", "pca": "PCA", "raw_pixels": "raw pixels"}
+_DICTIONARIES = {"samples": "random samples as units", "k_means": "k-means"}
+_BASELINES = {**_DICTIONARIES, "random": "random features", "pca": "PCA", "raw_pixels": "raw pixels"}
 
 
 def probe_encoder(
@@ -31,6 +33,7 @@ def probe_encoder(
     draws=5,
     seed=0,
     flips=False,
+    dictionaries=False,
     report=None,
     cache=None,
 ):
@@ -55,13 +58,15 @@ def probe_encoder(
         seed: Integer. Fixes draws and random features.
         flips: Whether horizontal mirror images of the training images are trained on too, those of held-out images excepted.
             All baselines get them.
+        dictionaries: Whether the same model with other units is probed too: with random samples, such as random patches, and
+            with the centres of k-means of samples. For models of one level.
         report: Function called with a sentence before each step that takes long, such as `print`.
         cache: Dictionary that keeps the figures of raw pixels and PCA for later calls with the same data.
 
     Returns:
         Dictionary of plain data: `error`, `interval` and `C` as in `probe`; `features`, their number; `labels_100` and so on,
         dictionaries of `error`, `interval` (over test images and draws) and `C`; and `raw_pixels`, `pca` (with its
-        `components`) and `random`, dictionaries of the same figures.
+        `components`) and `random`, dictionaries of the same figures; with `dictionaries` also `samples` and `k_means`.
     """
     report = report or (lambda sentence: None)
     check_labels("A probe predicts labels", train, test)
@@ -93,6 +98,12 @@ def probe_encoder(
     result = {**measured(model.features, width), "features": width}
     report("The same on random features: the model before training ...")
     result["random"] = measured(untrained(model, seed, train_x).features, width)
+    for kind, words in _DICTIONARIES.items() if dictionaries else ():
+        report(f"The same with {words} ...")
+        other = untrained(model, seed, train_x)
+        start_from(kind, other, train_x, seed)
+        other.adapt_features(train_x)
+        result[kind] = measured(other.features, width)
 
     kept = {} if cache is None else cache
     # All that the figures of a baseline depend on, besides its width.
@@ -136,17 +147,25 @@ def _section(figures, options, metadata):
     few = sorted((key for key in figures if key.startswith("labels_")), key=lambda key: -int(key.split("_")[1]))
     kinds = {f"this model, {figures['features']} features": figures}
     for name, words in _BASELINES.items():
+        if name not in figures:
+            continue
         components = f", {figures[name]['components']} components" if "components" in figures[name] else ""
         kinds[words + components] = figures[name]
     rows = [(kind, error_text(each), *(error_text(each[key]) for key in few)) for kind, each in kinds.items()]
     every = f"all {metadata['data']['train_examples']:,} labels"
     header = ("features", every, *(f"{int(key.split('_')[1]):,} labels" for key in few))
     flips = ", of training images and their horizontal mirror images" if options.get("flips") else ""
+    other = ""
+    if "samples" in figures:
+        other = (
+            "Random samples and centres of k-means are units of the same model, read in the same way: what its units read at "
+            "random places of training data, and spherical k-means of that. "
+        )
     text = (
         f"Multinomial logistic regression on frozen features{flips}. Its penalty is chosen on "
         f"{options.get('validation', 10_000):,} held-out training images; then it is fitted to all of them. It reads "
         f"{in_words(metadata)}. Random features come from the same model before training. "
-        "With few labels, each class has the same number of them, and errors are averaged over several draws."
+        f"{other}With few labels, each class has the same number of them, and errors are averaged over several draws."
     )
     return ["### Probe: test error", "", *table(header, rows), "", text, ""]
 
@@ -154,7 +173,8 @@ def _section(figures, options, metadata):
 def _paths(options):
     few = options.get("few_labels", SUITE.defaults["few_labels"])
     errors = ("error", *(f"labels_{n}.error" for n in few))
-    return (*errors, *(f"{baseline}.{error}" for baseline in _BASELINES for error in errors))
+    baselines = [name for name in _BASELINES if name not in _DICTIONARIES or options.get("dictionaries")]
+    return (*errors, *(f"{baseline}.{error}" for baseline in baselines for error in errors))
 
 
 SUITE = Suite(

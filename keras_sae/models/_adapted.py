@@ -17,8 +17,8 @@ from keras_sae.models._preprocessing import preprocessing_layers
 
 # Inputs whose mean is this many times as large as their spread are reported where nothing subtracts it.
 FAR = 2.0
-# Entries that a layer reads at a time.
-_MOST_ENTRIES = 4_000_000
+# Entries of the widest layer that are in memory at a time.
+_MOST_ENTRIES = 16_000_000
 _FIT = inspect.signature(keras.Model.fit)
 
 
@@ -168,8 +168,7 @@ def _sums(layer, below, batches):
     """
     sums = None
     for inputs, weights in batches:
-        entries = 1 if below is None else math.prod(below.compute_output_shape((1, *inputs.shape[1:])))
-        rows = len(inputs) if below is None else max(1, _MOST_ENTRIES // entries)
+        rows = len(inputs) if below is None else max(1, _MOST_ENTRIES // _widest(below, inputs))
         for start in range(0, len(inputs), rows):
             part = inputs[start : start + rows]
             if below is not None:
@@ -177,6 +176,17 @@ def _sums(layer, below, batches):
             found = layer.statistics(part, None if weights is None else weights[start : start + rows])
             sums = found if sums is None else [one + other for one, other in zip(sums, found, strict=True)]
     return sums
+
+
+def _widest(model, inputs):
+    """The most entries of an input that a layer of the model holds, where maps of unknown size are as large as the inputs."""
+    widest = 1
+    for layer in model.layers:
+        for output in keras.tree.flatten(layer.output):
+            sizes = output.shape[1:]
+            known = [size or (inputs.shape[axis] if axis < inputs.ndim else 1) for axis, size in enumerate(sizes, start=1)]
+            widest = max(widest, math.prod(known))
+    return widest
 
 
 def _sums_of_all(workers, layer, sums):

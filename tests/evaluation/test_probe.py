@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_sae.evaluation import bootstrap_interval, encode, features_on_disk, probe, probe_encoder, readout
+from keras_sae.evaluation._dictionaries import k_means, start_from
 from keras_sae.evaluation._probe import Probe, _best_from_the_middle, balanced, compress, fit
 from keras_sae.layers import GridPooling, KSparse, WinnerTakeAll
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
@@ -216,3 +217,27 @@ def test_random_features_are_those_of_a_seed():
     options = {"C": [0.1], "few_labels": []}
     results = [probe_encoder(each, (x, labels), (x, labels), **options)["random"] for each in (model, trained)]
     assert results[0] == results[1]
+
+
+def test_k_means_finds_directions_whatever_their_sign():
+    random = np.random.default_rng(0)
+    rows = np.repeat([[3.0, 0, 0], [0, 2, 0], [0, -2, 0]], 20, axis=0) + random.normal(size=(60, 3)) * 0.01
+    centres = k_means(rows, [[2, 1, 0], [1, 2, 0], [0, 0, -1]], both_signs=True)
+    np.testing.assert_allclose(centres, [[1, 0, 0], [0, 1, 0], [0, 0, -1]], atol=0.01)
+    by_value = k_means(rows, [[2, 1, 0], [0, 1, 0], [1, -2, 0]])
+    np.testing.assert_allclose(by_value, [[1, 0, 0], [0, 1, 0], [0, -1, 0]], atol=0.01)
+
+
+def test_a_model_is_compared_with_other_dictionaries_of_its_size():
+    x, labels = task()
+    model = ConvolutionalAutoencoder((4, 6, 1), 3, kernel_size=3, strides=1, features=GridPooling(2))
+    options = {"C": [0.1], "few_labels": [9], "draws": 2, "validation": 30, "dictionaries": True}
+    figures = probe_encoder(model, (x[:100], labels[:100]), (x[100:], labels[100:]), **options)
+    assert figures["samples"].keys() == figures["k_means"].keys() == figures["random"].keys()
+    assert figures["samples"] != figures["random"]
+    kernels = []
+    for kind in ("samples", "k_means"):
+        start_from(kind, model, x)
+        kernels.append(keras.ops.convert_to_numpy(model.encoder.get_layer("encode").kernel).reshape(9, 3))
+        np.testing.assert_allclose(np.linalg.norm(kernels[-1], axis=0), 1, rtol=1e-5)
+    assert not np.allclose(*kernels)

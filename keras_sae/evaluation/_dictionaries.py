@@ -1,0 +1,70 @@
+"""Dictionaries that learned units must beat: random samples, and the centres of k-means."""
+
+import numpy as np
+
+from keras_sae.models import samples_of, set_units
+
+# Samples that k-means learns from, and the rows that it reads at a time.
+_SAMPLES = 100_000
+_ROWS = 4096
+_STEPS = 10
+_LAYER = "encode"
+
+
+def start_from(kind, model, x, seed=0):
+    """Sets the units of the layer "encode" of a model to those of a dictionary, of norm 1.
+
+    Args:
+        kind: `"samples"` for what the layer reads at random places of random inputs, such as random patches; `"k_means"` for
+            centres of k-means that start there.
+        model: A `SparseAutoencoder`, adapted to its data.
+        x: Array of training inputs.
+        seed: Integer that fixes the samples.
+    """
+    if _LAYER not in [layer.name for layer in model.encoder.layers]:
+        raise ValueError(
+            "`dictionaries` sets the units of the layer that makes the code, named 'encode', which models of one level have. "
+            f"Received: {type(model).__name__} with the layers {', '.join(layer.name for layer in model.encoder.layers)}."
+        )
+    encode = model.encoder.get_layer(_LAYER)
+    units = samples_of(model, x, encode.kernel.shape[-1], _LAYER, seed)
+    if kind == "k_means":
+        both_signs = any(getattr(each, "select_by", "value") == "magnitude" for each in model.selections)
+        units = k_means(samples_of(model, x, _SAMPLES, _LAYER, seed + 1), units, both_signs)
+    set_units(encode, units)
+
+
+def k_means(samples, centres, both_signs=False, steps=_STEPS):
+    """Spherical k-means: each sample belongs to the centre with the largest inner product, and centres have norm 1.
+
+        centre_j = normalise(sum of (sample @ centre_j) * sample over the samples that belong to it)
+
+    Samples of much contrast count more. A centre that no sample belongs to stays.
+
+    Args:
+        samples: Array `(n, entries)`.
+        centres: Array `(units, entries)` to start from.
+        both_signs: Whether a sample belongs to the centre with the largest inner product by size, also a negative one.
+        steps: Integer, how often centres move.
+
+    Returns:
+        float32 array `(units, entries)`.
+
+    Reference:
+        Coates and Ng, "Learning Feature Representations with K-means", 2012.
+    """
+    centres = _of_norm_1(np.asarray(centres, "float32"))
+    for _ in range(steps):
+        sums = np.zeros_like(centres)
+        for start in range(0, len(samples), _ROWS):
+            rows = samples[start : start + _ROWS]
+            products = rows @ centres.T  # (rows, units)
+            nearest = (np.abs(products) if both_signs else products).argmax(axis=1)
+            np.add.at(sums, nearest, rows * products[np.arange(len(rows)), nearest, None])
+        moved = np.linalg.norm(sums, axis=1) > 0
+        centres[moved] = _of_norm_1(sums[moved])
+    return centres
+
+
+def _of_norm_1(rows):
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
