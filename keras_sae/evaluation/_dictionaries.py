@@ -23,7 +23,8 @@ def start_from(kind, model, x, seed=0):
     """
     if _LAYER not in [layer.name for layer in model.encoder.layers]:
         raise ValueError(
-            "`dictionaries` sets the units of the layer that makes the code, named 'encode', which models of one level have. "
+            'The baselines "samples" and "k_means" set the units of the layer "encode", which makes the code of models of one '
+            "level. "
             f"Received: {type(model).__name__} with the layers {', '.join(layer.name for layer in model.encoder.layers)}."
         )
     encode = model.encoder.get_layer(_LAYER)

@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 
+from keras_sae._checks import nearest
 from keras_sae._markdown import table
 from keras_sae.evaluation._dictionaries import start_from
 from keras_sae.evaluation._encode import as_input, batches_of
@@ -17,8 +18,14 @@ from keras_sae.layers import AdaptedLayer
 
 # Features with more entries go to a temporary file.
 _MOST_IN_MEMORY = 500_000_000
-_DICTIONARIES = {"samples": "random samples as units", "k_means": "k-means"}
-_BASELINES = {**_DICTIONARIES, "random": "random features", "pca": "PCA", "raw_pixels": "raw pixels"}
+_BASELINES = {
+    "samples": "random samples as units",
+    "k_means": "centres of k-means as units",
+    "random": "random features",
+    "pca": "PCA",
+    "raw_pixels": "raw pixels",
+}
+_OF_DATA = ("pca", "raw_pixels")  # they do not depend on the model, but for the number of components
 
 
 def probe_encoder(
@@ -33,7 +40,7 @@ def probe_encoder(
     draws=5,
     seed=0,
     flips=False,
-    dictionaries=False,
+    baselines=("random", "pca", "raw_pixels"),
     report=None,
     cache=None,
 ):
@@ -58,15 +65,16 @@ def probe_encoder(
         seed: Integer. Fixes draws and random features.
         flips: Whether horizontal mirror images of the training images are trained on too, those of held-out images excepted.
             All baselines get them.
-        dictionaries: Whether the same model with other units is probed too: with random samples, such as random patches, and
-            with the centres of k-means of samples. For models of one level.
+        baselines: List of what is probed too: `"random"`, the same model with random weights; `"samples"` and `"k_means"`,
+            the same model with random samples, such as random patches, or the centres of k-means as units, for models of one
+            level; `"pca"`; `"raw_pixels"`.
         report: Function called with a sentence before each step that takes long, such as `print`.
         cache: Dictionary that keeps the figures of raw pixels and PCA for later calls with the same data.
 
     Returns:
         Dictionary of plain data: `error`, `interval` and `C` as in `probe`; `features`, their number; `labels_100` and so on,
-        dictionaries of `error`, `interval` (over test images and draws) and `C`; and `raw_pixels`, `pca` (with its
-        `components`) and `random`, dictionaries of the same figures; with `dictionaries` also `samples` and `k_means`.
+        dictionaries of `error`, `interval` (over test images and draws) and `C`; and for each of the `baselines` a dictionary
+        of the same figures, that of `pca` with its `components`.
     """
     report = report or (lambda sentence: None)
     check_labels("A probe predicts labels", train, test)
@@ -96,41 +104,42 @@ def probe_encoder(
     report(f"Logistic regression on the features of {len(train_x):,} training images ...")
     width = math.prod(model.features.compute_output_shape((1, *train_x.shape[1:]))[1:])
     result = {**measured(model.features, width), "features": width}
-    report("The same on random features: the model before training ...")
-    result["random"] = measured(untrained(model, seed, train_x).features, width)
-    for kind, words in _DICTIONARIES.items() if dictionaries else ():
-        report(f"The same with {words} ...")
-        other = untrained(model, seed, train_x)
-        start_from(kind, other, train_x, seed)
-        other.adapt_features(train_x)
-        result[kind] = measured(other.features, width)
+    for kind in _BASELINES:
+        if kind in baselines and kind not in _OF_DATA:
+            report(f"The same on {_BASELINES[kind]} ...")
+            other = untrained(model, seed, train_x, kind)
+            result[kind] = measured(other.features, width)
 
     kept = {} if cache is None else cache
     # All that the figures of a baseline depend on, besides its width.
     key = (_fingerprint(train_x, train_y, test_x, test_y), *choice.values(), tuple(few_labels), draws, seed, flips)
     pixels = math.prod(train_x.shape[1:])
-    if ("raw_pixels", *key) not in kept:
-        report("The same on raw pixels ...")
-        kept["raw_pixels", *key] = measured(np.asarray, pixels)
     components = min(width, len(train_x), pixels)
-    if ("pca", components, *key) not in kept:
+    if "pca" in baselines and ("pca", components, *key) not in kept:
         report(f"The same on {components} principal components ...")
         pca = principal_components(as_input(train_x).astype("float32"), components)
         kept["pca", components, *key] = {**measured(pca.coefficients, components), "components": components}
-    return {**result, "raw_pixels": kept["raw_pixels", *key], "pca": kept["pca", components, *key]}
+    if "raw_pixels" in baselines and ("raw_pixels", *key) not in kept:
+        report("The same on raw pixels ...")
+        kept["raw_pixels", *key] = measured(np.asarray, pixels)
+    of_data = {"raw_pixels": ("raw_pixels", *key), "pca": ("pca", components, *key)}
+    return {**result, **{name: kept[of_data[name]] for name in of_data if name in baselines}}
 
 
-def untrained(model, seed, x):
+def untrained(model, seed, x, units="random"):
     """A model of the same architecture with new random weights, and what its layers learn from data as in `model`.
 
     Args:
         x: Training inputs, from which layers of `features` learn.
+        units: `"random"`, or what `start_from` takes.
     """
     keras.utils.set_random_seed(seed)
     new = type(model).from_config(model.get_config())
     for layer, trained in zip(new.encoder.layers, model.encoder.layers, strict=True):
         if isinstance(layer, AdaptedLayer):
             layer.set_weights(trained.get_weights())
+    if units != "random":
+        start_from(units, new, x, seed)
     new.adapt_features(x)
     return new
 
@@ -155,11 +164,11 @@ def _section(figures, options, metadata):
     every = f"all {metadata['data']['train_examples']:,} labels"
     header = ("features", every, *(f"{int(key.split('_')[1]):,} labels" for key in few))
     flips = ", of training images and their horizontal mirror images" if options.get("flips") else ""
-    other = ""
-    if "samples" in figures:
-        other = (
-            "Random samples and centres of k-means are units of the same model, read in the same way: what its units read at "
-            "random places of training data, and spherical k-means of that. "
+    other = "Random features come from the same model before training. " if "random" in figures else ""
+    if "samples" in figures or "k_means" in figures:
+        other += (
+            "Random samples are what the units read at random places of training data; k-means learns from such samples. Both "
+            "are units of the same model, read in the same way. "
         )
     text = (
         f"Multinomial logistic regression on frozen features{flips}. Its penalty is chosen on "
@@ -170,10 +179,18 @@ def _section(figures, options, metadata):
     return ["### Probe: test error", "", *table(header, rows), "", text, ""]
 
 
+def _check(options, shape):
+    for name in options.get("baselines", ()):
+        if name not in _BASELINES:
+            raise ValueError(
+                f"`baselines` lists some of {', '.join(_BASELINES)}. {nearest(name, _BASELINES)}Received: {name!r}."
+            )
+
+
 def _paths(options):
     few = options.get("few_labels", SUITE.defaults["few_labels"])
     errors = ("error", *(f"labels_{n}.error" for n in few))
-    baselines = [name for name in _BASELINES if name not in _DICTIONARIES or options.get("dictionaries")]
+    baselines = options.get("baselines", SUITE.defaults["baselines"])
     return (*errors, *(f"{baseline}.{error}" for baseline in baselines for error in errors))
 
 
@@ -184,6 +201,7 @@ SUITE = Suite(
     choices=frozenset({"C", "encoding", "components"}),
     agrees=within({"error": 0.1, "interval": 0.1}),  # percentage points
     figures=_paths,
+    check=_check,
     reads_labels=lambda options: True,
     needs_sklearn=lambda options: True,
 )

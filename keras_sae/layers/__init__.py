@@ -15,6 +15,7 @@ from keras_sae.layers._mean import AddMean, SubtractMean
 from keras_sae.layers._mirror_average import MirrorAverage
 from keras_sae.layers._noise import MaskingNoise, SaltAndPepperNoise
 from keras_sae.layers._oriented_gradients import OrientedGradients
+from keras_sae.layers._partial_whitening import PartialWhitening
 from keras_sae.layers._patches import Patches
 from keras_sae.layers._power import Power
 from keras_sae.layers._selection import KSelection, Selection, selections_of
@@ -43,6 +44,7 @@ __all__ = [
     "MaskingNoise",
     "MirrorAverage",
     "OrientedGradients",
+    "PartialWhitening",
     "Patches",
     "Power",
     "SaltAndPepperNoise",

@@ -27,9 +27,12 @@ class _Encoding(KnownArguments, keras.layers.Layer):
 class BothSigns(_Encoding):
     """Splits each unit into two features, of its positive and of its negative responses.
 
-        outputs = concatenate(relu(inputs), relu(-inputs))
+        outputs = concatenate(relu(inputs - threshold), relu(-inputs - threshold))
 
-    A linear classifier can then weight the two signs differently.
+    A linear classifier can then weight the two signs differently. With a threshold, small responses are 0 in both.
+
+    Args:
+        threshold: Float, at least 0. `BothSigns(t)` is `SoftThreshold(t)` followed by `BothSigns()`, in fewer steps.
 
     Input shape:
         `(batch, ..., units)`.
@@ -46,11 +49,18 @@ class BothSigns(_Encoding):
         Coates and Ng, "The Importance of Encoding Versus Training with Sparse Coding and Vector Quantization", ICML 2011.
     """
 
+    def __init__(self, threshold=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.threshold = check_number("threshold", threshold, "is subtracted from the size of every response", at_least=0)
+
     def call(self, inputs):
-        return ops.concatenate([ops.relu(inputs), ops.relu(-inputs)], axis=-1)
+        return ops.concatenate([ops.relu(inputs - self.threshold), ops.relu(-inputs - self.threshold)], axis=-1)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], 2 * input_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "threshold": self.threshold}
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")

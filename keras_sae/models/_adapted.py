@@ -71,8 +71,16 @@ class AdaptedModel(DistributedModel):
         """Sets what the layers of the encoder learn from data, and nothing else. `x` is as for `adapt`."""
         self._learn(self._adapted_layers(self.encoder), lambda: read_batches(x)[0], isinstance(x, types.GeneratorType))
 
-    def adapt_features(self, x):
-        """Sets what the layers of `features` learn from data, and nothing else. `x` is as for `adapt`."""
+    def adapt_features(self, x, most=10_000):
+        """Sets what the layers of `features` learn from data, and nothing else.
+
+        Args:
+            x: Inputs as for `adapt`.
+            most: Integer. Features are wide, and their statistics need few inputs: of a longer array, at most this many are
+                read, evenly spaced.
+        """
+        if isinstance(x, np.ndarray) and len(x) > most:
+            x = x[:: -(-len(x) // most)]
         self._learn(self._adapted_layers(self.features), lambda: read_batches(x)[0], isinstance(x, types.GeneratorType))
 
     def _adapted_layers(self, part):

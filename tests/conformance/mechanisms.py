@@ -210,6 +210,7 @@ OTHERS = {
     "MaskingNoise",
     "MirrorAverage",
     "OrientedGradients",
+    "PartialWhitening",
     "Patches",
     "Power",
     "SaltAndPepperNoise",

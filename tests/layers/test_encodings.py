@@ -34,6 +34,7 @@ def test_soft_k_sparse_is_the_largest_minus_the_next():
 def test_soft_threshold_and_both_signs_by_hand():
     outputs = as_numpy(BothSigns()(SoftThreshold(0.5)(np.array([[2.0, -0.75, 0.25]]))))
     np.testing.assert_allclose(outputs, [[1.5, 0, 0, 0, 0.25, 0]])
+    np.testing.assert_array_equal(as_numpy(BothSigns(0.5)(np.array([[2.0, -0.75, 0.25]]))), outputs)
 
 
 def test_powers_keep_signs_and_zeros():

@@ -8,6 +8,7 @@ from keras_sae.layers import (
     ContrastNormalization,
     Deskew,
     OrientedGradients,
+    PartialWhitening,
     Patches,
     SquareRoot,
     Standardize,
@@ -110,9 +111,26 @@ def test_whitened_data_is_white():
     np.testing.assert_allclose(as_numpy(layer.matrix), as_numpy(layer.matrix).T, atol=1e-6)  # ZCA, not PCA
 
 
+def test_partial_whitening_shrinks_the_largest_variances_to_the_next():
+    mixing = np.linalg.qr(RANDOM.normal(size=(5, 5)))[0]
+    data = RANDOM.normal(size=(500, 5)) * [9, 4, 1, 0.5, 0.1] @ mixing + 2
+    layer = PartialWhitening(rank=2)
+    layer.build((None, 5))
+    assert not layer.is_adapted
+    np.testing.assert_array_equal(as_numpy(layer(data)), data.astype("float32"))
+    layer.learn(layer.statistics(data))
+    assert layer.is_adapted
+    before, after = (np.linalg.eigh(np.cov(each.T, bias=True)) for each in (data, as_numpy(layer(data))))
+    np.testing.assert_allclose(after[0], [*before[0][:2], *[before[0][2]] * 3], rtol=1e-3)
+    np.testing.assert_allclose(np.abs(after[1].T @ before[1])[:2, :2], np.eye(2), atol=1e-2)  # directions stay
+    np.testing.assert_allclose(as_numpy(layer(data.mean(axis=0))), np.zeros(5), atol=1e-4)
+    with pytest.raises(ValueError, match="`rank`"):
+        PartialWhitening(5).build((None, 5))
+
+
 def test_weights_count_samples_and_what_is_not_finite_counts_nothing():
     data = np.array([[1.0, 2.0], [3.0, 0.0], [np.nan, 9.0]])
-    for layer in (ZCAWhitening(), Standardize(), SubtractMean()):
+    for layer in (ZCAWhitening(), PartialWhitening(1), Standardize(), SubtractMean()):
         layer.build((None, 2))
         weighted = layer.statistics(data, np.array([2.0, 1.0, 1.0]))
         repeated = layer.statistics(data[[0, 0, 1]])
