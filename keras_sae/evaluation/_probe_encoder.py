@@ -110,20 +110,27 @@ def probe_encoder(
             other = untrained(model, seed, train_x, kind)
             result[kind] = measured(other.features, width)
 
-    kept = {} if cache is None else cache
-    # All that the figures of a baseline depend on, besides its width.
+    # All that the figures of a baseline of the data depend on, besides its width.
     key = (_fingerprint(train_x, train_y, test_x, test_y), *choice.values(), tuple(few_labels), draws, seed, flips)
-    pixels = math.prod(train_x.shape[1:])
+    of_data = [kind for kind in _OF_DATA if kind in baselines]
+    return {**result, **_baselines_of(of_data, train_x, width, measured, key, {} if cache is None else cache, report)}
+
+
+def _baselines_of(kinds, train_x, width, measured, key, kept, report):
+    """The figures of baselines that do not depend on the model, which are kept for later models."""
+    pixels, figures = math.prod(train_x.shape[1:]), {}
     components = min(width, len(train_x), pixels)
-    if "pca" in baselines and ("pca", components, *key) not in kept:
-        report(f"The same on {components} principal components ...")
-        pca = principal_components(as_input(train_x).astype("float32"), components)
-        kept["pca", components, *key] = {**measured(pca.coefficients, components), "components": components}
-    if "raw_pixels" in baselines and ("raw_pixels", *key) not in kept:
-        report("The same on raw pixels ...")
-        kept["raw_pixels", *key] = measured(np.asarray, pixels)
-    of_data = {"raw_pixels": ("raw_pixels", *key), "pca": ("pca", components, *key)}
-    return {**result, **{name: kept[of_data[name]] for name in of_data if name in baselines}}
+    for kind in kinds:
+        whole = ("pca", components, *key) if kind == "pca" else (kind, *key)
+        if whole not in kept and kind == "pca":
+            report(f"The same on {components} principal components ...")
+            pca = principal_components(as_input(train_x).astype("float32"), components)
+            kept[whole] = {**measured(pca.coefficients, components), "components": components}
+        elif whole not in kept:
+            report("The same on raw pixels ...")
+            kept[whole] = measured(np.asarray, pixels)
+        figures[kind] = kept[whole]
+    return figures
 
 
 def untrained(model, seed, x, units="random"):
