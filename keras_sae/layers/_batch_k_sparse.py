@@ -7,6 +7,7 @@ from keras_sae._checks import check_number
 from keras_sae.distributed import gather_over_replicas
 from keras_sae.layers._selection import KSelection
 from keras_sae.layers._top_k import keep, largest_of_many, of_this_replica
+from keras_sae.ops import are_largest
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
@@ -80,6 +81,11 @@ class BatchKSparse(KSelection):
         size = ops.shape(scores)[0]
         entries, start = gather_over_replicas(scores) if self.synchronized else (scores, 0)
         samples = ops.shape(entries)[0] // self.competitors
+        if self.in_one_graph:
+            wins, smallest = are_largest(ops.expand_dims(entries, 0), ops.convert_to_tensor(self.current_k) * samples)
+            self._move_threshold(ops.cast(smallest[0, 0], "float32"))
+            wins = ops.reshape(wins[0, start : start + size], ops.shape(inputs))
+            return ops.where(wins, inputs, ops.zeros_like(inputs))
 
         def largest(count, limit):
             if limit is None:

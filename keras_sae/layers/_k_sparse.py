@@ -5,7 +5,8 @@ from keras import ops
 
 from keras_sae._checks import check_number
 from keras_sae.layers._selection import KSelection
-from keras_sae.layers._top_k import keep, largest_of_rows, rows_across
+from keras_sae.layers._top_k import from_rows, keep, largest_of_rows, rows_across
+from keras_sae.ops import are_largest
 
 # Tolerance before `alpha * k` is rounded up, because 1.1 * 10 is 11.000000000000002.
 _ROUNDING = 1e-6
@@ -84,6 +85,10 @@ class KSparse(KSelection):
 
     def select(self, inputs, scores, training):
         rows, places = rows_across(scores, self.across)
+        if self.in_one_graph:
+            count, usual = (ops.convert_to_tensor(self.current_k), self.k) if training else (self.kept, self.kept)
+            wins, _ = are_largest(rows, count, usual)
+            return ops.where(from_rows(wins, self.across, ops.shape(inputs)), inputs, ops.zeros_like(inputs))
 
         def largest(count, limit=None):
             values, indices, wins = largest_of_rows(rows, count, limit)

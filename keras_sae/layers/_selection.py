@@ -137,11 +137,11 @@ class KSelection(Selection):
         self.compile_by_xla(False)
 
     def compile_by_xla(self, wanted):
-        # XLA of TensorFlow crashes where a gradient goes through a switch of graphs. So under XLA there is one graph, which
-        # sorts whole codes whatever `k`; and Keras' `jit_compile="auto"` is told to leave XLA out.
+        # XLA of TensorFlow crashes where a gradient goes through a switch of graphs. So under XLA there is one graph, of which
+        # a mask comes without a gradient; and Keras' `jit_compile="auto"` is told to leave XLA out.
         switches = keras.backend.backend() != "tensorflow"
         self.supports_jit = wanted or switches
-        self._in_one_graph = wanted and not switches
+        self.in_one_graph = wanted and not switches
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -189,8 +189,6 @@ class KSelection(Selection):
                 where `count` is an integer itself. Returns a tensor, or a tuple of tensors.
         """
         current = ops.convert_to_tensor(self.current_k)
-        if self._in_one_graph:
-            return select(current, self.competitors)
         widths = sorted({min(width, self.competitors) for width in (4 * self.k, self.competitors)})
         branches = [lambda: select(self.k, None), *(lambda width=width: select(current, width) for width in widths)]
         wide_enough = 1 + sum(ops.cast(current > width, "int32") for width in widths[:-1])

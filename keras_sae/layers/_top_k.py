@@ -39,6 +39,16 @@ def rows_across(scores, across):
     return rows, lambda indices: indices + competitors * _column(ops.shape(rows)[0])
 
 
+def from_rows(rows, across, shape):
+    """The code of this shape of which `rows_across` made these rows."""
+    units = shape[-1]
+    if across == "batch":
+        return ops.reshape(ops.transpose(rows), shape)
+    if across == "positions":
+        return ops.reshape(ops.transpose(ops.reshape(rows, (-1, units, rows.shape[-1])), (0, 2, 1)), shape)
+    return ops.reshape(rows, shape)
+
+
 def _column(size):
     return ops.expand_dims(ops.arange(size, dtype="int32"), 1)
 

@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 
 from keras_sae.models._own_steps import OwnSteps
@@ -15,7 +17,10 @@ class Forward(OwnSteps):
         None, the default, decides by the sizes: in `fit`, `evaluate` and `predict` on TensorFlow without XLA and without GPUs,
         where the code has at least 1,024 units, and at least 64 for each entry that stays. True does so wherever it is
         possible, also in calls of the model; False never. The model, its values and its gradients are the same, up to
-        rounding. Set it before `fit`; it is not saved.
+        rounding. Set it before `compile`; it is not saved.
+
+        XLA would compute dense codes. So where the default takes this path, `compile(jit_compile=True)` warns and leaves XLA
+        out, unless `sparse_path` is False.
 
         A model can be run so if its code is made by a plain `Dense`, linear or ReLU, with a `KSparse` after it, and read by a
         `Dense` or `TiedDense` first. Quantised layers and layers with LoRA run as they are.
@@ -57,6 +62,21 @@ class Forward(OwnSteps):
             return {"codes": codes, "masks": {}}, outputs
         made = self._untracked.encode(inputs, training=training)
         return made, self.decoder(made["codes"]["code"], training=training)
+
+    def leave_out_xla(self, jit_compile):
+        """`jit_compile` of `compile`, or False, with a warning, where the sparse path takes less time than XLA would."""
+        if jit_compile is not True or keras.backend.backend() != "tensorflow" or self.sparse_path is not None or not on_cpu():
+            return jit_compile
+        path = self._current_path()
+        if path is None or not pays(path.units, path.selection.k):
+            return jit_compile
+        warnings.warn(
+            f"`jit_compile=True` is left out: XLA would compute dense codes of {path.units} units, which takes longer on a CPU "
+            f"than this package's products of the {path.selection.k} entries that stay. Set `model.sparse_path = False` before "
+            "`compile` to use XLA.",
+            stacklevel=3,
+        )
+        return False
 
     def _takes_sparse_path(self):
         wanted = self.sparse_path

@@ -103,6 +103,8 @@ class TrainedOnInput(Forward):
         for metric in of_code:
             metric.build(self.encoder.outputs[0].shape[-1])
         distinct_names(of_code, ["loss", *self._parts_of_loss()], [metrics, weighted_metrics])
+        if "jit_compile" in kwargs:
+            kwargs["jit_compile"] = self.leave_out_xla(kwargs["jit_compile"])
         for selection in selections_of(self.encoder):
             selection.compile_by_xla(kwargs.get("jit_compile") is True)
         optimizer = fuse_adam(keras.optimizers.get(optimizer))

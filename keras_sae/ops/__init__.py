@@ -4,7 +4,8 @@ from keras_sae.ops._adam import fuse_adam
 from keras_sae.ops._csr import stack_csr, to_csr
 from keras_sae.ops._sparse_dense import dense_entries, on_cpu, sparse_dense_matmul, to_dense
 from keras_sae.ops._top_k import has_nan, largest_entries, top_k, without_nan
+from keras_sae.ops._winners import are_largest
 
-# Not listed, because they are for the other packages of keras_sae: dense_entries, fuse_adam, has_nan, largest_entries, on_cpu,
-# to_dense, without_nan.
+# Not listed, because they are for the other packages of keras_sae: are_largest, dense_entries, fuse_adam, has_nan,
+# largest_entries, on_cpu, to_dense, without_nan.
 __all__ = ["sparse_dense_matmul", "top_k"]

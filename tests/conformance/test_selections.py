@@ -134,6 +134,7 @@ def test_compiled_by_xla_is_the_same(case, training):
     code = tf.constant(code_of(case))
     layer = case.make()
     layer.build((None, *code.shape[1:]))
+    layer.compile_by_xla(True)  # as models do
     compiled = tf.function(lambda x: layer(x, training=training), jit_compile=True)(code)
     np.testing.assert_array_equal(compiled, run(case, code, training))
 

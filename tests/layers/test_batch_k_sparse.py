@@ -99,9 +99,10 @@ def test_batches_of_any_size_in_one_graph(jit_compile):
 
     layer = BatchKSparse(3)
     layer.build((None, 20))
+    layer.compile_by_xla(jit_compile)
     signature = [tf.TensorSpec((None, 20))]
     select = tf.function(lambda z: layer(z, training=True), input_signature=signature, jit_compile=jit_compile)
-    for rows in (0, 1, 7, 64):
+    for rows in (0, 7) if jit_compile else (0, 1, 7, 64):  # XLA compiles each
         assert np.count_nonzero(select(tf.random.normal((rows, 20)))) == 3 * rows
 
 

@@ -94,6 +94,7 @@ def test_current_k_can_change_in_a_compiled_graph(jit_compile):
     code = tf.random.normal((6, 20), seed=0)
     layer = KSparse(2)
     layer.build(code.shape)
+    layer.compile_by_xla(jit_compile)
     select = tf.function(lambda z: layer(z, training=True), jit_compile=jit_compile)
     for current in (2, 7, 20):
         layer.current_k.assign(current)

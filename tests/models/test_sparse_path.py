@@ -256,3 +256,13 @@ def test_a_model_saved_on_one_path_loads_on_the_other(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.sparse_path is None
     np.testing.assert_allclose(as_numpy(model(X)), as_numpy(loaded(X)), rtol=1e-5, atol=1e-5)
+
+
+def test_xla_is_left_out_where_the_entries_take_less_time():
+    model = DenseAutoencoder(2, 1024, sparsity=KSparse(8))
+    with pytest.warns(UserWarning, match="jit_compile=True"):
+        model.compile("adam", "mse", jit_compile=True)
+    assert not model.jit_compile
+    model.sparse_path = False
+    model.compile("adam", "mse", jit_compile=True)
+    assert model.jit_compile
