@@ -24,9 +24,10 @@ def test_carries_presets_recipes_sample_and_licences(wheel):
         for file in ("config.json", "metadata.json", "model.weights.h5", "reference.npz", "README.md"):
             assert f"keras_sae/pretrained/{preset}/{file}" in names
     assert "keras_sae/recipes/mnist_dense_ksparse.toml" in names
-    assert "keras_sae/datasets/fashion_mnist_sample.npz" in names
+    assert {f"keras_sae/datasets/{name}_sample.npz" for name in ("fashion_mnist", "wordnet_glosses")} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert any(name.endswith("fashion_mnist_sample.LICENSE") for name in names)
+    for sample in ("fashion_mnist_sample", "wordnet_glosses_sample"):
+        assert any(f"licenses/keras_sae/datasets/{sample}.LICENSE" in name for name in names)
     assert not [name for name in names if name.startswith(("tests", "notebooks", "benchmarks"))]
     assert wheel.stat().st_size < 60e6
 

@@ -1,6 +1,7 @@
 """Data sets as `tf.data` and as arrays: TensorFlow Datasets, folders of images, tables, series, vectors, patches."""
 
 from keras_sae.datasets._activations import activations
+from keras_sae.datasets._arrays import load_texts
 from keras_sae.datasets._batches import batches
 from keras_sae.datasets._convert import save_arrays
 from keras_sae.datasets._fashion_mnist_sample import SAMPLE
@@ -28,6 +29,7 @@ __all__ = [
     "load_folder",
     "load_series",
     "load_table",
+    "load_texts",
     "load_training",
     "load_vectors",
     "patches",

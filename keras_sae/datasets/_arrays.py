@@ -7,8 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_sae.datasets._fashion_mnist_sample import FILE, SAMPLE
+from keras_sae.datasets import _fashion_mnist_sample, _wordnet_glosses_sample
 from keras_sae.datasets._splits import examples_of
+
+# The files that the package ships, by the names of their data sets.
+SHIPPED = {
+    _fashion_mnist_sample.SAMPLE: _fashion_mnist_sample.FILE,
+    _wordnet_glosses_sample.GLOSSES_SAMPLE: _wordnet_glosses_sample.FILE,
+}
 
 
 def has_tensorflow():
@@ -37,8 +43,8 @@ def read_arrays(name, split, data_dir=None):
 
 def file_of(name, data_dir=None):
     """Path of the file of arrays of a data set, whether or not it exists."""
-    if name == SAMPLE:
-        return FILE
+    if name in SHIPPED:
+        return SHIPPED[name]
     folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     return folder / f"{name}.npz"
 
@@ -67,6 +73,30 @@ def read_file(path, split):
     images = np.concatenate([stored[f"{name}_image"][rows] for name, rows in chosen])
     labelled = all(f"{name}_label" in stored for name, _ in chosen)
     return images, np.concatenate([stored[f"{name}_label"][rows] for name, rows in chosen]) if labelled else None
+
+
+def load_texts(name, split, data_dir=None):
+    """The texts that the vectors of a data set stand for, a list of strings in the order of `load_arrays`.
+
+    Args:
+        name: `"wordnet_glosses_sample"`, or the name of a file of arrays, `<data_dir>/<name>.npz`, that has the key
+            `train_text`, and the same for other splits: the UTF-8 bytes of a line for each vector, an array of uint8.
+        split, data_dir: As in `load_arrays`.
+
+    Example:
+
+    >>> load_texts("wordnet_glosses_sample", "test[:2]")
+    ['of or relating to fatalism', 'the act of putting something in position']
+    """
+    path = file_of(name, data_dir)
+    stored = _content(path) if path.is_file() else {}
+    texts = {
+        key.removesuffix("_text"): bytes(each).decode().split("\n") for key, each in stored.items() if key.endswith("_text")
+    }
+    if not texts:
+        raise ValueError(f"The data set {name!r} has no texts. One that has is {_wordnet_glosses_sample.GLOSSES_SAMPLE!r}.")
+    chosen = examples_of(name, split, {part: len(each) for part, each in texts.items()})
+    return [text for part, rows in chosen for text in texts[part][rows]]
 
 
 def _content(path):

@@ -27,6 +27,8 @@ def load(name, split, data_dir=None, batch_size=None, shuffle=None, seed=None, *
             - the name of a file of arrays, `<data_dir>/<name>.npz`, with the keys `train_image`, optionally `train_label`,
               and the same for other splits. `save_arrays` writes such files;
             - `"fashion_mnist_sample"`: 2,000 training and 1,000 test images that this package ships;
+            - `"wordnet_glosses_sample"`: 1,600 training and 800 test embeddings of definitions that this package ships, float16
+              of 384 entries; see `load_texts`;
             - `"patches"` or `"color_patches"`: 20,000 training and 5,000 test patches of natural photographs, whitened, with
               mean 0 rather than in [0, 1]; or `"photographs"`, as many of 32 x 32 pixels in [0, 1]. See
               `keras_sae.datasets.patches`;

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keras_sae._checks import nearest
 from keras_sae.datasets import _patches
-from keras_sae.datasets._arrays import file_of, read_file, splits_of
+from keras_sae.datasets._arrays import SHIPPED, file_of, read_file, splits_of
 from keras_sae.datasets._fashion_mnist_sample import SAMPLE
 from keras_sae.datasets._own_data import bare_path_of, check_no_options, open_path, path_of
 from keras_sae.datasets._splits import examples_of
@@ -81,7 +81,7 @@ def find_builder(name, data_dir=None):
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
-        known = [SAMPLE, *_MADE_HERE, *tfds.list_builders(with_community_datasets=False)]
+        known = [*SHIPPED, *_MADE_HERE, *tfds.list_builders(with_community_datasets=False)]
         raise _unknown(name, data_dir, known) from error
     except Exception as error:  # TFDS raises many types for names, versions and folders that it cannot read
         reason = _first_line(error).split('}": ')[-1]

@@ -160,3 +160,15 @@ def test_a_tilde_in_data_dir_is_the_home_directory(tmp_path, monkeypatch):
     assert datasets.load_arrays("mine", "train", "~")[0].shape == (3, 4, 4, 1)
     monkeypatch.setenv("TFDS_DATA_DIR", "~")
     assert datasets.load_arrays("mine", "train")[0].shape == (3, 4, 4, 1)
+
+
+def test_the_sample_of_glosses_has_a_vector_a_label_and_a_text_each():
+    for split, count in (("train", 1600), ("test", 800)):
+        vectors, labels = datasets.load_arrays("wordnet_glosses_sample", split)
+        texts = datasets.load_texts("wordnet_glosses_sample", split)
+        assert (vectors.shape, vectors.dtype, labels.shape, len(texts)) == ((count, 384), np.float16, (count,), count)
+        np.testing.assert_allclose(np.linalg.norm(vectors.astype("float32"), axis=1), 1, atol=1e-3)
+        assert set(labels) <= set(range(45))
+    assert datasets.load_texts("wordnet_glosses_sample", "test[10:12]") == texts[10:12]
+    with pytest.raises(ValueError, match="no texts"):
+        datasets.load_texts("fashion_mnist_sample", "test")
