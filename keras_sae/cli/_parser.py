@@ -18,6 +18,7 @@ COMMANDS = (
     "export",
     "verify-export",
     "encode",
+    "browse",
     "calibrate",
     "detect",
 )

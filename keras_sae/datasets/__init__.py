@@ -7,6 +7,7 @@ from keras_sae.datasets._convert import save_arrays
 from keras_sae.datasets._fashion_mnist_sample import SAMPLE
 from keras_sae.datasets._folder import Folder
 from keras_sae.datasets._inputs_of import MOST_OF_STREAM, read_batches
+from keras_sae.datasets._label_names import label_names
 from keras_sae.datasets._load import load, load_arrays, load_training
 from keras_sae.datasets._load_own import load_folder, load_series, load_table, load_vectors
 from keras_sae.datasets._on_disk import OnDisk
@@ -24,6 +25,7 @@ __all__ = [
     "OnDisk",
     "activations",
     "batches",
+    "label_names",
     "load",
     "load_arrays",
     "load_folder",

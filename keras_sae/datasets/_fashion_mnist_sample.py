@@ -8,3 +8,15 @@ from pathlib import Path
 
 SAMPLE = "fashion_mnist_sample"
 FILE = Path(__file__).resolve().parent / f"{SAMPLE}.npz"
+LABELS = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)

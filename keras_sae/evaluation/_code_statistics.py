@@ -2,10 +2,7 @@ import keras
 import numpy as np
 
 from keras_sae.evaluation._encode import batches_of, encode
-from keras_sae.metrics import L0, DeadUnits, MeanRate
-
-# Where no entry of a code is exactly zero, as with sigmoid units, a unit above this counts as active.
-ACTIVE_ABOVE = 0.1
+from keras_sae.metrics import ACTIVE_ABOVE, L0, DeadUnits, MeanRate
 
 
 def code_statistics(model, x, batch_size=1000):

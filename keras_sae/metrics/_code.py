@@ -10,6 +10,8 @@ from keras_sae.regularizers import position_count, weighted
 _SMALLEST_NORMAL = 2.0**-126
 _QUARTER = 0.25
 
+# Where no entry of a code is exactly zero, as with sigmoid units, a unit above this counts as active.
+ACTIVE_ABOVE = 0.1
 _ACTIVE = "is the absolute value above which a unit counts as active"
 
 

@@ -1,5 +1,6 @@
-"""Pictures of features, reconstructions and data. Needs matplotlib."""
+"""Pictures of features, reconstructions and data, which need matplotlib; and the feature browser, which does not."""
 
+from keras_sae.visualization._browse import browse
 from keras_sae.visualization._clouds import plot_clouds
 from keras_sae.visualization._drift import plot_drift
 from keras_sae.visualization._features import decoder_features, plot_features
@@ -9,6 +10,7 @@ from keras_sae.visualization._reconstructions import plot_reconstructions
 from keras_sae.visualization._top_inputs import plot_top_inputs
 
 __all__ = [
+    "browse",
     "decoder_features",
     "new_figure",
     "plot_clouds",

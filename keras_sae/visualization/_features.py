@@ -65,15 +65,14 @@ def plot_features(model, count=100, codes=None, figure=None):
     order = np.arange(width) if codes is None else np.argsort(-_mean_of_units(codes), kind="stable")
     features = decoder_features(model, order[:count])
     kind = check_drawn(features.shape[1:])
-    features = _cut_out(features, kind)
+    features = cut_out(features, kind)
     columns = int(np.ceil(np.sqrt(len(features))))
     rows = int(np.ceil(len(features) / columns))
     figure = figure or new_figure(0.6 * columns, 0.6 * rows)
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, feature in zip(axes.flat, features, strict=False):
-        strongest = np.abs(feature).max() or 1.0
+    for axis, feature, strongest in zip(axes.flat, features, full_scale(features).ravel(), strict=False):
         draw(axis, feature, kind, -strongest, strongest, "RdBu_r")
     return figure
 
@@ -82,7 +81,18 @@ def _mean_of_units(codes):
     return np.abs(codes).mean(axis=tuple(range(np.ndim(codes) - 1)))
 
 
-def _cut_out(features, kind):
+def full_scale(features):
+    """The value of each feature `(n, *shape)` that is drawn strongest, 1 for a blank one.
+
+    In colour it is the 98th percentile of absolute values: one bright pixel would leave the rest grey.
+    """
+    flat = np.abs(features).reshape(len(features), -1)
+    in_colour = features.ndim == 4 and features.shape[-1] == 3
+    strongest = np.quantile(flat, 0.98, axis=1) if in_colour else flat.max(axis=1)
+    return np.where(strongest > 0, strongest, 1).reshape(-1, *[1] * (features.ndim - 1))
+
+
+def cut_out(features, kind):
     """The features, cropped to the pixels or steps where any of them is not zero."""
     for axis in {"vector": (), "series": (1,), "image": (1, 2)}[kind]:
         others = tuple(other for other in range(features.ndim) if other != axis)
