@@ -12,12 +12,12 @@ from keras_sae.training import table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "pretrained/README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-# What an example needs and does not show, in a comment of the page.
-EXAMPLES = re.compile(r"^```python\n(.*?)^```|^<!-- setup\n(.*?)^-->", re.MULTILINE | re.DOTALL)
+# A comment `<!-- setup` has what an example needs and does not show; `<!-- not run: why -->` is before one that cannot run.
+EXAMPLES = re.compile(r"^(<!-- not run: .*? -->\n\n)?```python\n(.*?)^```|^<!-- setup\n(.*?)^-->", re.MULTILINE | re.DOTALL)
 
 
 def examples(page):
-    return ["".join(found) for found in EXAMPLES.findall(page.read_text(encoding="utf-8"))]
+    return [code + setup for left, code, setup in EXAMPLES.findall(page.read_text(encoding="utf-8")) if not left]
 
 
 def name(page):

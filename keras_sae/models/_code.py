@@ -14,6 +14,14 @@ def append_selections(code, selections, name="code"):
     return keras.layers.Identity(name=name, dtype=code.dtype)(code)
 
 
+def check_name_is_free(encoder):
+    if "code" in [layer.name for layer in encoder.layers]:
+        raise ValueError(
+            'The layer of the encoder named "code" needs another name: with a selection in `sparsity`, "code" is the output '
+            "of the selection."
+        )
+
+
 def codes_of(encoder, names):
     """Symbolic codes by name: the outputs of layers of the encoder, and "code", its own output."""
     codes = {}

@@ -3,7 +3,15 @@ import keras
 from keras_sae.layers import selections_of, tying_to
 from keras_sae.models._arguments import refuse_unknown
 from keras_sae.models._changes import changes_of, config_of_part, watch
-from keras_sae.models._code import activation_of, append_selections, codes_of, count_active, gives_exact_zeros, layers_around
+from keras_sae.models._code import (
+    activation_of,
+    append_selections,
+    check_name_is_free,
+    codes_of,
+    count_active,
+    gives_exact_zeros,
+    layers_around,
+)
 from keras_sae.models._features import features_config, features_model, read_features
 from keras_sae.models._hdf5 import refuse_config_for_hdf5
 from keras_sae.models._preprocessing import preprocessing_of
@@ -105,6 +113,7 @@ class SparseAutoencoder(TransformableModel):
         selections, penalties = read_sparsity(sparsity, taken=[layer.name for layer in encoder.layers])
         resolve_activation(activation_of(encoder), penalties.get("code", []))
         if selections["code"]:
+            check_name_is_free(encoder)
             code = append_selections(encoder.outputs[0], selections["code"])
             encoder = keras.Model(encoder.inputs[0], code, name=encoder.name)
         codes = codes_of(encoder, penalties)

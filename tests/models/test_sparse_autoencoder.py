@@ -150,6 +150,15 @@ def test_other_things_than_mechanisms_are_refused(sparsity):
         SparseAutoencoder(*pair(), sparsity=sparsity)
 
 
+def test_the_name_of_the_code_is_kept_for_it():
+    inputs, codes = keras.Input((6,)), keras.Input((4,))
+    encoder = keras.Model(inputs, keras.layers.Dense(4, name="code")(inputs))
+    decoder = keras.Model(codes, keras.layers.Dense(6)(codes))
+    with pytest.raises(ValueError, match='named "code" needs another name'):
+        SparseAutoencoder(encoder, decoder, sparsity=KSparse(2))
+    assert SparseAutoencoder(encoder, decoder, sparsity=keras.regularizers.L1(0.1)).encoder.get_layer("code").units == 4
+
+
 def test_models_that_cannot_be_tapped_are_refused():
     class Subclassed(keras.Model):
         def call(self, inputs):
