@@ -15,7 +15,7 @@ from keras_sae.visualization import decoder_features
 _OVERLAP_SAMPLES = 3000
 
 
-def features(model, x, labels=None, *, gabor=False, overlap=False, report=None):
+def features(model, x, labels=None, *, gabor=False, overlap=False, samples=0, report=None):
     """Measures, without labels, how a model uses its code and how similar its features are.
 
     Args:
@@ -25,6 +25,7 @@ def features(model, x, labels=None, *, gabor=False, overlap=False, report=None):
         gabor: Whether to count the features that are edges or bars (`gabor_fit`), for grey images. Takes long.
         overlap: Whether to measure the overlap of codes within and between classes (`support_overlap` of the first 3,000
             samples).
+        samples: Integer. Only the first so many of `x` are read; 0 for all. Wide maps of many images take long.
         report: Function called with a sentence before each step that takes long, such as `print`.
 
     Returns:
@@ -33,6 +34,8 @@ def features(model, x, labels=None, *, gabor=False, overlap=False, report=None):
         dictionary of `within` and `between` classes.
     """
     report = report or (lambda sentence: None)
+    if samples:
+        x, labels = x[:samples], None if labels is None else labels[:samples]
     report(f"Statistics of codes and reconstructions of {len(x):,} test samples ...")
     drawn = decoder_features(model)
     result = {**code_statistics(model, x), "coherence": coherence(drawn)}
@@ -97,7 +100,8 @@ def _section(figures, options, metadata):
         overlap = figures["overlap"]
         both = f"{overlap['within']:.3f} within a class, {overlap['between']:.3f} between classes"
         rows.append((f"Overlap of the active units of two {noun}s (Jaccard index)", both))
-    return ["### Code and features", "", *table(("", ""), rows), ""]
+    read = f"the first {options['samples']:,} test {noun}s" if options.get("samples") else ""
+    return ["### Code and features", "", *([f"Measured on {read}.", ""] if read else []), *table(("", ""), rows), ""]
 
 
 def _paths(options):

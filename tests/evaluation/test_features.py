@@ -24,6 +24,7 @@ def test_features_are_those_of_the_decoder(sample):
     assert result["l0"] == 4
     assert 0 < result["overlap"]["between"] < 1
     assert "gabor" not in result
+    assert features(model, images, samples=9) == features(model, images[:9])
     with pytest.raises(ValueError, match="no labels"):
         features(model, images, overlap=True)
 
