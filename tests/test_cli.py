@@ -309,7 +309,7 @@ def test_bad_input_is_told_in_a_sentence(capsys, tmp_path, monkeypatch, argument
 
 def test_exporting_needs_tensorflow(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    status, _, said = run(capsys, "export", "fashion_mnist_deep_l1", tmp_path / "served")
+    status, _, said = run(capsys, "export", "fashion_mnist_dense_kl", tmp_path / "served")
     assert status == 2
     assert said.startswith("keras-sae export: Exporting for TF Serving needs the TensorFlow backend of Keras")
     assert "Traceback" not in said

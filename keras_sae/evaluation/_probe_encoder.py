@@ -180,8 +180,8 @@ def _section(figures, options, metadata):
     text = (
         f"Multinomial logistic regression on frozen features{flips}. Its penalty is chosen on "
         f"{options.get('validation', 10_000):,} held-out training images; then it is fitted to all of them. It reads "
-        f"{in_words(metadata)}. Random features come from the same model before training. "
-        f"{other}With few labels, each class has the same number of them, and errors are averaged over several draws."
+        f"{in_words(metadata)}. {other}"
+        "With few labels, each class has the same number of them, and errors are averaged over several draws."
     )
     return ["### Probe: test error", "", *table(header, rows), "", text, ""]
 

@@ -6,6 +6,11 @@ from keras_sae.presets import _remote
 from keras_sae.presets._manifest import METADATA, read_metadata
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+# Presets of earlier releases, and what to use in their place.
+RETIRED = {
+    "fashion_mnist_deep_l1": "'fashion_mnist_dense_ksparse' has better features, and 'mnist_dense_l1' shows an L1 penalty",
+    "mnist_group_l21": "'mnist_dense_ksparse' has better features, and `keras_sae.regularizers.GroupL21` trains such a model",
+}
 
 
 def root():
@@ -61,7 +66,7 @@ def find(preset):
             that preset.
 
     Raises:
-        ValueError: There is no such preset. The message suggests similar names.
+        ValueError: There is no such preset. The message suggests similar names, or what replaces a retired one.
         ConnectionError: The preset cannot be downloaded.
     """
     if re.match(r"[A-Za-z]\w+://", str(preset)):
@@ -76,6 +81,8 @@ def find(preset):
             f"The directory {str(directory)!r} is not a preset: it has no {METADATA}. `model.save_to_preset(directory)` writes "
             "a preset."
         )
+    if str(preset) in RETIRED:
+        raise ValueError(f"The preset {str(preset)!r} is no longer in the package: {RETIRED[str(preset)]}.")
     raise ValueError(
         f"There is no preset named {str(preset)!r}, and no directory at that path. {nearest(preset, names())}"
         f"The presets are: {', '.join(names()) or 'none'}."

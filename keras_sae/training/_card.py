@@ -8,15 +8,15 @@ from keras_sae.training._toml import toml
 
 PICTURE = "features.png"
 # Keys of a recipe that the card shows outside the recipe.
-_SHOWN_ELSEWHERE = {"name", "title", "use", "notes", "published", "source"}
+_SHOWN_ELSEWHERE = {"name", "title", "use", "notes", "caption", "published", "source"}
 
 
 def render(metadata):
     """The card of a preset in Markdown, from its metadata alone.
 
     Args:
-        metadata: What `publish` records: `name`, `title`, `recipe`, `data`, `metrics`, `has_picture`, `hardware`, `seconds`;
-            and what `presets.save` adds.
+        metadata: What `publish` records: `name`, `title`, `recipe`, `data`, `metrics`, `has_picture`, `caption`, `hardware`,
+            `seconds`; and what `presets.save` adds.
     """
     name, recipe = metadata["name"], metadata["recipe"]
     noun = noun_of(metadata["input_shape"], metadata["data"])
@@ -24,7 +24,9 @@ def render(metadata):
     lines = [f"# {name}", "", f"{metadata['title']}.", ""]
     if metadata.get("has_picture"):
         shown = metadata["data"].get("shown", "test images")
-        lines += [f"![Features, and reconstructions of {shown}]({PICTURE})", ""]
+        caption = metadata.get("caption", f"Features, and reconstructions of {shown}")
+        text = " ".join([f"{caption}.", *recipe.get("caption", "").split()])
+        lines += [f"![{caption}]({PICTURE})", "", *([text, ""] if "caption" in {*metadata, *recipe} else [])]
     lines += _text("Intended use", recipe.get("use", ""))
     lines += [
         "```python",

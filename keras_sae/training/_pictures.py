@@ -5,7 +5,14 @@ import keras
 import numpy as np
 
 from keras_sae.evaluation import encode
-from keras_sae.visualization import drawn_as, new_figure, plot_features, plot_reconstructions
+from keras_sae.visualization import (
+    decoder_features,
+    drawn_as,
+    new_figure,
+    plot_features,
+    plot_reconstructions,
+    plot_top_windows,
+)
 
 
 class Pictures(keras.callbacks.Callback):
@@ -56,6 +63,8 @@ def _pixels(figure, dots=100):
 def features_picture(model, images, most=150_000):
     """A PNG file of the features that are most active on `images`, and of some reconstructions.
 
+    Where the model reconstructs patches, there are features only; where features cannot be drawn, what excites them most.
+
     Args:
         model: A `SparseAutoencoder`.
         images: Array of inputs, as the model reads them.
@@ -68,13 +77,16 @@ def features_picture(model, images, most=150_000):
         return None
     from PIL import Image  # matplotlib depends on it
 
-    reconstructs_images = model.preprocessing is None or model.preprocessing.output_shape == model.encoder.input_shape
-    if reconstructs_images:
+    kind = _kind(model)
+    if kind == "reconstructions":
         figure = new_figure(7, 8.6)
         above, below = figure.subfigures(2, 1, height_ratios=(7, 1.6))
         plot_features(model, count=64, codes=encode(model, images), figure=above)
         plot_reconstructions(model, images, count=8, figure=below)
-    else:  # patches, which nobody can see: more features instead
+    elif kind == "windows":
+        figure = new_figure(7, 7)
+        plot_top_windows(model, images, encode(model, images), count=144, figure=figure)
+    else:  # reconstructions of patches show little: more features instead
         figure = new_figure(7, 7)
         plot_features(model, count=144, codes=encode(model, images[:64]), figure=figure)
     for dots in (100, 80, 60, 40):
@@ -85,3 +97,23 @@ def features_picture(model, images, most=150_000):
         if content.tell() <= most:
             break
     return content.getvalue()
+
+
+def caption_of(model, shown):
+    """What the picture of a model shows, for its card.
+
+    Args:
+        shown: What its images are, such as "test images".
+    """
+    return {
+        "reconstructions": f"Features, and reconstructions of {shown}",
+        "windows": f"What the most active units respond to: for each, the mean of nine windows of {shown}",
+        "patches": "The most active units, each as the preprocessed patch that it decodes to; zero is white, or grey in colour",
+    }[_kind(model)]
+
+
+def _kind(model):
+    """What the picture of a model has besides or instead of its features."""
+    if model.preprocessing is None or model.preprocessing.output_shape == model.encoder.input_shape:
+        return "reconstructions"
+    return "windows" if drawn_as(decoder_features(model, [0]).shape[1:]) is None else "patches"

@@ -13,7 +13,7 @@ from keras_sae.training import _state
 from keras_sae.training._card import PICTURE, render
 from keras_sae.training._checksum import checksum, data_sha256
 from keras_sae.training._objects import make
-from keras_sae.training._pictures import features_picture
+from keras_sae.training._pictures import caption_of, features_picture
 from keras_sae.training._recipe import OF_THE_CARD, Recipe, from_data, load_recipe
 from keras_sae.training._recipe_file import recipe_names
 from keras_sae.training._run import BEST, CHECKPOINT, check_data_of_run, check_length, read_run
@@ -216,6 +216,7 @@ def _save(model, directory, recipe, data, metrics, of_training, data_dir):
         },
         "metrics": metrics,
         "has_picture": picture is not None,
+        **({"caption": caption_of(model, recipe.data.get("shown", "test images"))} if picture else {}),
         **of_training,
     }
     presets.save(

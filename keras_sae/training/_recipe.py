@@ -19,7 +19,7 @@ from keras_sae.training._refit import DECODER, check_refit
 from keras_sae.training._sections import SECTIONS, check_sections
 
 # Keys that may change after training: only the card and the evaluation read them.
-OF_THE_CARD = {"title", "mechanism", "use", "notes", "published", "source", *SUITES}
+OF_THE_CARD = {"title", "mechanism", "use", "notes", "caption", "published", "source", *SUITES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Recipe:
             the measured figure, such as "probe.error" or "probe.raw_pixels.error".
         use: What the model is good for, for the card.
         notes: Limits that the card should state.
+        caption: What to know about the picture on the card, where it does not explain itself.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Recipe:
     published: list = dataclasses.field(default_factory=list)
     use: str = ""
     notes: str = ""
+    caption: str = ""
 
     def __post_init__(self):
         passes, samples = "is the number of passes over the training data", "is the number of samples of a global batch"

@@ -23,6 +23,7 @@ KEYS = (
         "published",
         "use",
         "notes",
+        "caption",
     ),
 )
 _DIRECTORY = Path(__file__).resolve().parent.parent / "recipes"

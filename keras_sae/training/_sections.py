@@ -11,7 +11,7 @@ from keras_sae.datasets import OPTIONS
 from keras_sae.evaluation import SUITES
 from keras_sae.training._objects import near
 
-_TEXTS = ("title", "mechanism", "source", "use", "notes", "name", "loss")
+_TEXTS = ("title", "mechanism", "source", "use", "notes", "caption", "name", "loss")
 # Options of suites that count something of which there is at least one. Others may be 0.
 _AT_LEAST_ONE = {"validation", "iterations", "draws", "batch_size"}
 

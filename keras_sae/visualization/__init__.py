@@ -8,6 +8,7 @@ from keras_sae.visualization._figure import drawn_as as drawn_as  # for other pa
 from keras_sae.visualization._figure import new_figure
 from keras_sae.visualization._reconstructions import plot_reconstructions
 from keras_sae.visualization._top_inputs import plot_top_inputs
+from keras_sae.visualization._top_windows import plot_top_windows
 
 __all__ = [
     "browse",
@@ -18,4 +19,5 @@ __all__ = [
     "plot_features",
     "plot_reconstructions",
     "plot_top_inputs",
+    "plot_top_windows",
 ]

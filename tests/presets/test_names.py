@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from keras_sae import models, presets
@@ -10,8 +12,8 @@ ZOO = {
     "mnist_dense_ksparse": ("mnist", "dense", "ksparse"),
     "mnist_deep_ksparse": ("mnist", "stacked", "ksparse"),
     "fashion_mnist_dense_kl": ("fashion_mnist", "dense", "kl"),
-    "fashion_mnist_conv_wta": ("fashion_mnist", "conv", "wta"),
-    "mnist_group_l21": ("mnist", "dense", "l21"),
+    "fashion_mnist_conv_ksparse": ("fashion_mnist", "conv", "ksparse"),
+    "mnist_dense_l1": ("mnist", "dense", "l1"),
     "deep_weeds_dense_kl": ("deep_weeds", "dense", "kl"),
     "patches_sparse_coding": ("patches", "sparse_coding", ""),
     "mine": None,
@@ -29,12 +31,12 @@ def zoo(tmp_path, monkeypatch):
 
 def test_presets_are_found_by_the_parts_in_their_metadata(zoo):
     assert presets.names() == sorted(ZOO)
-    assert presets.names(data="fashion_mnist") == ["fashion_mnist_conv_wta", "fashion_mnist_dense_kl"]
+    assert presets.names(data="fashion_mnist") == ["fashion_mnist_conv_ksparse", "fashion_mnist_dense_kl"]
     assert presets.names(mechanism="kl") == ["deep_weeds_dense_kl", "fashion_mnist_dense_kl"]
     assert presets.names(data="fashion_mnist", mechanism="kl") == ["fashion_mnist_dense_kl"]
     assert presets.names(architecture="sparse_coding") == ["patches_sparse_coding"]
     assert presets.names(architecture="stacked") == ["mnist_deep_ksparse"]
-    assert presets.names(mechanism="l21") == ["mnist_group_l21"]
+    assert presets.names(mechanism="l1") == ["mnist_dense_l1"]
     assert presets.names("mnist", "conv") == []  # each part is known, but no preset has both
 
 
@@ -45,6 +47,16 @@ def test_an_unknown_part_gets_near_matches(zoo):
         presets.names(data="fashion")
     with pytest.raises(ValueError, match="Known for `architecture`: conv, dense, sparse_coding, stacked"):
         presets.names(architecture="deep")
+
+
+def test_retired_presets_say_what_replaces_them():
+    for name, sentence in _catalog.RETIRED.items():
+        with pytest.raises(ValueError, match=f"'{name}' is no longer in the package") as error:
+            presets.find(name)
+        assert sentence in str(error.value)
+        replacements = re.findall(r"'(\w+)'", sentence)
+        assert replacements
+        assert set(replacements) <= set(presets.names())
 
 
 def test_the_parts_of_shipped_presets_are_those_of_their_model_and_recipe():

@@ -56,6 +56,21 @@ def test_series_have_a_line_for_each_channel():
     assert [len(line.get_ydata()) for line in lines] == [5, 5, 5]  # cropped to the steps that a unit changes
 
 
+def test_windows_are_those_of_the_strongest_responses():
+    model = ConvolutionalAutoencoder((9, 9, 1), 2, kernel_size=1, strides=1)
+    images = np.random.default_rng(0).uniform(size=(3, 9, 9, 1)).astype("float32")
+    codes = np.zeros((3, 9, 9, 2), "float32")
+    codes[1, 4, 6, 1], codes[2, 2, 3, 1], codes[0, 0, 0, 0] = 3, 2, 1
+    for averaged, expected in ((1, images[1, 3:6, 5:8]), (2, (images[1, 3:6, 5:8] + images[2, 1:4, 2:5]) / 2)):
+        figure = visualization.plot_top_windows(model, images, codes, averaged=averaged)
+        np.testing.assert_allclose(figure.axes[0].images[0].get_array(), expected[..., 0], rtol=1e-6)  # unit 1 first
+    corner = np.asarray(visualization.plot_top_windows(model, images, codes, averaged=1).axes[1].images[0].get_array())
+    np.testing.assert_array_equal(corner[0], 0)  # beyond the border
+    np.testing.assert_allclose(corner[1:, 1:], images[0, :2, :2, 0])
+    with pytest.raises(ValueError, match="where a code of maps is strongest"):
+        visualization.plot_top_windows(model, images, codes[:, 0, 0])
+
+
 def test_images_without_channels_are_images():
     axis = visualization.plot_features(DenseAutoencoder((10, 12), 5), 1).axes[0]
     assert axis.images[0].get_array().shape == (10, 12)
