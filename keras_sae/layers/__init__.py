@@ -24,11 +24,12 @@ from keras_sae.layers._standardize import Standardize
 from keras_sae.layers._tied import TiedLayer, tying_to
 from keras_sae.layers._tied_conv_transpose import TiedConvTranspose
 from keras_sae.layers._tied_dense import TiedDense
+from keras_sae.layers._top_k import keep, largest_of_rows, rows_across
 from keras_sae.layers._whitening import ZCAWhitening
 from keras_sae.layers._winner_take_all import WinnerTakeAll
 
-# Not listed, because they are for the other packages of keras_sae: AdaptedLayer, KSelection, TiedLayer, selections_of,
-# tying_to.
+# Not listed, because they are for the other packages of keras_sae: AdaptedLayer, KSelection, TiedLayer, keep, largest_of_rows,
+# rows_across, selections_of, tying_to.
 __all__ = [
     "FISTA",
     "LISTA",

@@ -89,6 +89,8 @@ class Forward(OwnSteps):
 
     def _current_path(self):
         """The sparse path of this model as it is now, or None."""
+        if self.penalties and self.objective.decodes:
+            return None  # these penalties read what the selection reads
         if not hasattr(self._untracked, "path"):
             names = dict.fromkeys(self.objective.codes) if self.penalties else ()
             self._untracked.path = SparsePath(self.encoder, self.decoder, [name for name in names if name != "code"])

@@ -3,6 +3,7 @@ from keras import ops
 
 from keras_sae.distributed import sum_over_replicas
 from keras_sae.regularizers import (
+    DecodedPenalty,
     as_penalty,
     in_statistics_dtype,
     penalty_name,
@@ -46,6 +47,10 @@ class Objective(keras.layers.Layer):
             else self.add_weight(shape=(shapes[code][-1] + 1,), initializer="zeros", name=f"running_{name}", **same)
             for name, code, penalty in zip(self.names, self.codes, self.penalties, strict=True)
         ]
+        self.decodes = any(isinstance(penalty, DecodedPenalty) for penalty in self.penalties)
+        self.silent = None  # for each unit, the positions of training since it fired last
+        if any(getattr(penalty, "counts_silence", False) for penalty in self.penalties):
+            self.silent = self.add_weight(shape=shapes["code"][-1:], initializer="zeros", name="silent", **same)
         self.built = True
 
     @property
@@ -53,7 +58,7 @@ class Objective(keras.layers.Layer):
         """Whether a penalty needs class labels."""
         return any(getattr(penalty, "supervised", False) for penalty in self.penalties)
 
-    def values(self, codes, labels, training, sample_weight=None, masks=None, together=True):
+    def values(self, codes, labels, training, sample_weight=None, masks=None, together=True, decoding=None):
         """The value of each penalty for the codes of the whole batch, the same on every replica.
 
         Each penalty is a function of sums over positions. One all-reduce adds these sums up over the replicas, so that each
@@ -65,6 +70,7 @@ class Objective(keras.layers.Layer):
             training: Whether running means move. They do not where the objective is frozen.
             sample_weight: None, or the weights of samples or positions, which weight the sums.
             masks: None, or a dictionary from the names of codes to masks. Masked steps count as little as weights of 0.
+            decoding: A `Decoding`, where a penalty needs the decoder.
             together: Whether to add up the replicas' sums. Otherwise the values are those of this replica's share.
 
         Returns:
@@ -77,15 +83,27 @@ class Objective(keras.layers.Layer):
         shares.append(ops.cast(ops.shape(codes[self.codes[0]])[0], shares[0].dtype))
         place = {name: index for index, name in enumerate(codes)}
         counts = [None if weights[name] is None else shares[place[name]] for name in self.codes]
+        if self.decodes:
+            decoding.silent = self.silent
+            shares.append(ops.cast(decoding.positions, shares[0].dtype))
+            shares.append(ops.cast(ops.zeros(()) if self.silent is None else decoding.fired(), shares[0].dtype))
+        first = len(shares)
         for name, charge in zip(self.codes, self._charges, strict=True):
-            idle = labels is None and charge.supervised
-            totals = ops.zeros(()) if idle else totals_of(charge, codes[name], labels, weights[name])
+            if isinstance(charge, DecodedPenalty):
+                totals = charge.totals(decoding)
+            else:
+                idle = labels is None and charge.supervised
+                totals = ops.zeros(()) if idle else totals_of(charge, codes[name], labels, weights[name])
             shares.append(ops.cast(totals, shares[0].dtype))
         shares = _sums(shares) if together else shares
-        positions, samples, totals_by_penalty = shares[: len(codes)], shares[len(codes)], shares[len(codes) + 1 :]
+        positions, samples, totals_by_penalty = shares[: len(codes)], shares[len(codes)], shares[first:]
+        if training and self.trainable and self.silent is not None:
+            *fired, counted = ops.split(shares[first - 1], [self.silent.shape[0]])
+            self.silent.assign(ops.where(fired[0] > 0, 0.0, ops.convert_to_tensor(self.silent) + counted[0]))
         values = []
         for index, (name, charge) in enumerate(zip(self.codes, self._charges, strict=True)):
-            totals, count = totals_by_penalty[index], positions[place[name]]
+            totals = totals_by_penalty[index]
+            count = shares[first - 2] if isinstance(charge, DecodedPenalty) else positions[place[name]]
             if labels is None and charge.supervised:
                 values.append(ops.zeros_like(totals))
                 continue

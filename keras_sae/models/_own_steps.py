@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_sae.distributed import replica_count
 from keras_sae.models._adapted import AdaptedModel
+from keras_sae.models._decoding import decoding_of
 
 
 class OwnSteps(AdaptedModel):
@@ -46,12 +47,13 @@ class OwnSteps(AdaptedModel):
         finally:
             forward.own_step = False
 
-    def _add_losses(self, made, training):
+    def _add_losses(self, made, training, inputs, outputs):
         """Adds the parts of the loss that this model has to `losses`, unless a step of its own computes them.
 
         Args:
             made: The codes and masks of the forward pass.
             training: Whether the model is in training, or None where nobody said so.
+            inputs, outputs: The input, not corrupted, and its reconstruction.
         """
         forward = self._untracked.forward
         forward.added, forward.values = [], None
@@ -61,7 +63,10 @@ class OwnSteps(AdaptedModel):
             replicas = replica_count() > 1
             if training:
                 self._warn_of_losses(replicas)
-            forward.values = self.objective.values(made["codes"], None, training, masks=made["masks"], together=not replicas)
+            decoding = decoding_of(self, made, self._target(inputs), outputs, training)
+            forward.values = self.objective.values(
+                made["codes"], None, training, masks=made["masks"], together=not replicas, decoding=decoding
+            )
             forward.added += forward.values[0]
         known = self.losses
         if self.kernel_regularizer is not None:

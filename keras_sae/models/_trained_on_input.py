@@ -7,6 +7,7 @@ from keras import ops
 from keras_sae.distributed import replica_count, sum_over_replicas
 from keras_sae.layers import selections_of
 from keras_sae.models._code_metrics import distinct_names, has_any, refuse_metrics_on_jax, split_metrics
+from keras_sae.models._decoding import before_selections, check_decoded, decoding_of
 from keras_sae.models._fit_arguments import choose_modes, read_arguments, refuse_class_weight, refuse_vectors
 from keras_sae.models._forward import Forward
 from keras_sae.models._inputs import as_float, check_target, one_of, split_labels
@@ -38,6 +39,10 @@ class TrainedOnInput(Forward):
             self._kernel_tracker = keras.metrics.Mean(name=KERNEL_REGULARIZER)
         # A second model of the same layers, which gives all codes at once.
         outputs = {"codes": codes, "masks": masks_of(codes)}
+        if penalties and self.objective.decodes:
+            competing, selection = before_selections(self.encoder)
+            check_decoded(self.objective, codes["code"], selection)
+            outputs["competing"] = competing
         self._untracked.encode = keras.Model(self.encoder.inputs[0], outputs)
         self._untracked.masked = bool(outputs["masks"])
 
@@ -62,12 +67,11 @@ class TrainedOnInput(Forward):
 
     def call(self, inputs, training=None, mask=None):
         inputs = self._read(inputs)
-        if self.corruption is not None:
-            inputs = self.corruption(inputs, training=training)
-        made, outputs = self._encode_and_decode(inputs, training)
+        corrupted = inputs if self.corruption is None else self.corruption(inputs, training=training)
+        made, outputs = self._encode_and_decode(corrupted, training)
         if self.penalties or self._untracked.code_metrics:
             self._untracked.forward.last = (outputs, made)
-        self._add_losses(made, training)
+        self._add_losses(made, training, inputs, outputs)
         return outputs
 
     def _read(self, x, name="inputs"):
@@ -205,10 +209,12 @@ class TrainedOnInput(Forward):
                 weights = {"sample_weight": sample_weight, "mask": masks.get("code")}
                 metric.update_state(codes["code"], **{key: each for key, each in weights.items() if each is not None})
         if self.penalties:
-            if added and replicas == 1 and labels is None and sample_weight is None:
+            same = y is None or not self.objective.decodes
+            if added and replicas == 1 and labels is None and sample_weight is None and same:
                 values, counts, batch = self._untracked.forward.values  # running means have moved
             else:
-                values, counts, batch = self.objective.values(codes, labels, training, sample_weight, masks)
+                decoding = decoding_of(self, made, target, y_pred, training, sample_weight)
+                values, counts, batch = self.objective.values(codes, labels, training, sample_weight, masks, decoding=decoding)
             for tracker, value, count in zip(self._penalty_trackers, values, counts, strict=True):
                 tracker.update_state(value, sample_weight=samples if count is None else count)
                 layer_losses = layer_losses + ops.cast(value, loss.dtype) / replicas

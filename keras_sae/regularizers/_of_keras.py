@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_sae.distributed import gather_over_replicas, replica_count
 from keras_sae.regularizers._activity_penalty import ActivityPenalty, penalty_name
+from keras_sae.regularizers._decoded_penalty import DecodedPenalty
 from keras_sae.regularizers._positions import weighted
 
 # Keras' own sums. Their formulas are known, so that positions can have weights.
@@ -13,8 +14,8 @@ _SUMS_OF_KERAS = (keras.regularizers.L1, keras.regularizers.L2, keras.regularize
 
 
 def as_penalty(regularizer, shape):
-    """What charges a code of this shape, `(batch, ..., units)`: the regularizer itself if it is an `ActivityPenalty`."""
-    if isinstance(regularizer, ActivityPenalty):
+    """What charges a code of this shape, `(batch, ..., units)`: the regularizer itself if it is a penalty of this package."""
+    if isinstance(regularizer, ActivityPenalty | DecodedPenalty):
         return regularizer
     if type(regularizer) in _SUMS_OF_KERAS:
         return _WeightedSum(regularizer)

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_sae.layers import BatchKSparse, KSparse, WinnerTakeAll
 from keras_sae.models import DenseAutoencoder, SparseAutoencoder
-from keras_sae.regularizers import ActivityKL, ActivityLog, ActivityTargetL1, ActivityTargetL2, GroupL21
+from keras_sae.regularizers import ActivityKL, ActivityLog, ActivityTargetL1, ActivityTargetL2, Contrast, GroupL21
 
 UNITS = 12
 MAP = (3, 4)  # the positions of a convolutional code
@@ -140,6 +140,12 @@ def group(code, labels):
     return sum(np.sqrt(np.square(code[labels == label]).mean(axis=0)).sum() for label in np.unique(labels))
 
 
+def contrast(code):
+    rows = code / np.sqrt(np.maximum(np.square(code).sum(axis=1, keepdims=True), 1e-12))
+    similarities = rows @ rows.T / 0.5
+    return (np.log(np.exp(similarities).mean(axis=1)) - np.diag(similarities)).mean()
+
+
 PENALTIES = {
     "ActivityKL": Penalty(lambda: ActivityKL(0.1, 2.0), lambda a, _: 2 * kl(0.1, a.mean(axis=0)).sum()),
     "ActivityKL population": Penalty(
@@ -181,6 +187,7 @@ PENALTIES = {
     "ActivityTargetL2 running mean": Penalty(
         lambda: ActivityTargetL2(0.1, 2.0, momentum=0.8), lambda a, _: 2 * np.square(a.mean(axis=0) - 0.1).sum()
     ),
+    "Contrast": Penalty(lambda: Contrast(2.0, 0.5), lambda a, _: 2 * contrast(a), -0.9, activation="relu"),
     "GroupL21": Penalty(lambda: GroupL21(2.0), lambda a, labels: 2 * group(a, labels), -0.9, activation="relu"),
     "GroupL21 of maps": Penalty(
         lambda: GroupL21(2.0), lambda a, labels: 2 * group(a, labels), -0.9, activation="relu", positions=MAP
@@ -198,8 +205,12 @@ MECHANISMS = {**SELECTIONS, **PENALTIES}
 OTHERS = {
     "AddMean",
     "ActivityPenalty",
+    "AuxiliaryK",  # these three need a decoder, see tests/models/test_decoded_penalties.py
+    "NestedPrefixes",
+    "SeveralK",
     "BothSigns",
     "ContrastNormalization",
+    "DecodedPenalty",
     "Deskew",
     "FISTA",
     "GaussianKL",

@@ -65,7 +65,7 @@ def test_the_same_sample_repeated_costs_the_same(case, batch):
     sample = code_of(case, rows=1)
     labels = np.full(batch, 7) if is_supervised(case) else None
     repeated = as_float(charge(case, np.repeat(sample, batch, axis=0), labels))
-    np.testing.assert_allclose(repeated, exactly(case, sample), rtol=1e-5)
+    np.testing.assert_allclose(repeated, exactly(case, sample), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", own.values(), ids=own)
@@ -78,7 +78,7 @@ def test_as_activity_regularizer_it_is_the_same_or_refused(case, batch):
             layer(repeated)
     else:
         layer(repeated)
-        np.testing.assert_allclose(as_float(layer.losses[0]), exactly(case, repeated), rtol=1e-5)
+        np.testing.assert_allclose(as_float(layer.losses[0]), exactly(case, repeated), rtol=1e-5, atol=1e-6)
 
 
 @rows
@@ -133,4 +133,4 @@ def test_nan_and_infinity_do_not_hide(case, value):
 @rows
 def test_a_code_where_all_is_equal(case):
     equal = np.full((8, *case.positions, UNITS), 0.25, "float32")
-    np.testing.assert_allclose(as_float(charge(case, equal)), exactly(case, equal), rtol=1e-5)
+    np.testing.assert_allclose(as_float(charge(case, equal)), exactly(case, equal), rtol=1e-5, atol=1e-6)
