@@ -14,7 +14,7 @@ def choose_score(scores, trial, parts):
     Args:
         scores: List of `Score` that have learned what they learn. Of equally good ones, the first is taken.
         trial: Array of normal samples that they did not learn from.
-        parts: Function from samples to what scores read of them: errors, codes and sizes.
+        parts: Function from samples to what scores read of them: errors, codes, sizes and inputs.
 
     Raises:
         ValueError: There are too few samples.

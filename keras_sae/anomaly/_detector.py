@@ -19,7 +19,7 @@ from keras_sae.anomaly._network import (
     window_of,
 )
 from keras_sae.anomaly._samples import Samples
-from keras_sae.anomaly._scores import SCORES
+from keras_sae.anomaly._scores import SCORES, saved_score
 from keras_sae.anomaly._storage import files_of, read_files, summary_of
 from keras_sae.models import SparseAutoencoder
 
@@ -40,14 +40,15 @@ class AnomalyDetector(Estimator):
     | `"reconstruction"` | mean squared error of the reconstruction | any data |
     | `"relative"` | that error, divided by the root mean square of the input | strokes and objects on a dark ground |
     | `"patch"` | largest squared error, averaged over a patch | small defects in images and series |
-    | `"texture"` | largest Mahalanobis distance of the local activity of units, for codes of maps | defects on textures |
+    | `"texture"` | largest Mahalanobis distance of local statistics of the input, averaged over a patch | defects on textures |
     | `"code"` | squared Mahalanobis distance of the code from codes of normal data | unusual combinations of usual parts |
     | `"combined"` | sum of `"reconstruction"` and `"code"`, each divided by its mean on normal data | any data |
     | `"auto"` | the one that best tells normal samples from mixtures of them | if you have no anomalies to compare by |
 
-    Scores of images and series of maps average over positions. `"code"`, `"texture"` and `"combined"` learn statistics of
-    normal codes in `calibrate`, from about half of the samples, which then do not count for the threshold; or from those
-    passed as `training`.
+    Scores of images and series average over positions. `"code"`, `"texture"` and `"combined"` learn statistics of normal data
+    in `calibrate`, from about half of the samples, which then do not count for the threshold; or from those passed as
+    `training`. The local statistics of `"texture"` are the mean and the logarithm of the deviation over windows of 3 and 5
+    positions, by channel. This score reads inputs in about [0, 1], or standardised ones, and does not depend on the model.
     `"auto"` makes false anomalies of a part of that half: samples with a block of another sample pasted in, averages of two,
     and mixed rows of tables. It takes the score whose area under the ROC curve on them is highest, on normal data alone.
 
@@ -192,7 +193,7 @@ class AnomalyDetector(Estimator):
         """Where each sample is anomalous, float32.
 
         The squared reconstruction error at each position, averaged over channels and, for images and series, over the patch.
-        With the score `"texture"`, the distance of the local activity of units, at the size of the input.
+        With the score `"texture"`, the distances of local statistics, averaged over the patch.
 
         Returns:
             For images a heat map, `(n, height, width)`; for series a number for each step, `(n, steps)`; for tables one for
@@ -249,9 +250,9 @@ class AnomalyDetector(Estimator):
             preset: As in `SparseAutoencoder.from_preset`. It must hold a detector.
         """
         description, arrays = read_files(preset)
-        score = SCORES[description["score"]]
-        detector = cls(SparseAutoencoder.from_preset(preset), score=score.name, **description["arguments"])
-        detector._set_score(score(detector._window, arrays))
+        name = description["score"]
+        detector = cls(SparseAutoencoder.from_preset(preset), score=name, **description["arguments"])
+        detector._set_score(saved_score(name, detector._window, arrays))
         detector._threshold, detector.calibration = description["threshold"], description["calibration"]
         return detector
 

@@ -28,9 +28,9 @@ def learn(candidates, model, window, samples, halved):
         The score, and the number of samples that it learned from.
     """
     whole = network(model, None, window)
-    parts = only(whole, *(name for name in ("errors", "codes", "activities", "sizes") if name in whole.output))
+    parts = only(whole, *(name for name in ("errors", "codes", "surroundings", "sizes", "inputs") if name in whole.output))
     normal, tried = NormalStatistics(), Rows(_TRIED)
-    read = {"errors", "codes"} | ({"activities"} if any(score.reads_maps for score in candidates) else set())
+    read = {"errors", "codes"} | ({"surroundings"} if any(score.reads_surroundings for score in candidates) else set())
     for batch in samples.batches():
         batch = batch[for_statistics(batch)] if halved else batch
         if len(candidates) > 1:
@@ -52,7 +52,7 @@ def learn(candidates, model, window, samples, halved):
     def parts_of(x):
         made = [predict(parts, x[start : start + samples.batch_size]) for start in range(0, len(x), samples.batch_size)]
         made = {name: np.concatenate([each[name] for each in made]) for name in made[0]}
-        return made.get("errors"), made.get("codes"), made["sizes"]
+        return made.get("errors"), made.get("codes"), made["sizes"], made["inputs"]
 
     return choose_score(candidates, trial, parts_of), normal.samples
 

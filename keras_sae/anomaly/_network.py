@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_sae._checks import nearest
-from keras_sae.anomaly._scores import SCORES, local_activity, size_of, smooth, squared_errors
+from keras_sae.anomaly._scores import SCORES, WINDOWS, local_statistics, size_of, smooth, squared_errors
 
 
 def check_model(model):
@@ -36,9 +36,10 @@ def reconstructs(model):
     return "float" in dtype and tuple(output.shape) == tuple(target.shape)
 
 
-def has_maps(code):
-    """Whether a code has a map of known size for each unit."""
-    return code is not None and len(code.shape) > 2 and all(size and size > 1 for size in code.shape[1:-1])
+def has_surroundings(inputs):
+    """Whether inputs have positions with neighbours on both sides."""
+    sizes = tuple(inputs.shape)[1:-1]
+    return bool(sizes) and all(size is None or size > max(WINDOWS) // 2 for size in sizes)
 
 
 def possible_scores(model):
@@ -76,8 +77,8 @@ def _reason_against(score, model):
         return "its reconstructions cannot be compared with its inputs"
     if score.reads_code and not has_code(model):
         return "it has no `encoder`, and so no code"
-    if score.reads_maps and not (reconstructs(model) and has_maps(model.encoder.outputs[0])):
-        return "it has no code of maps, whose units are active at positions of the input"
+    if score.reads_surroundings and not has_surroundings(model.outputs[0]):
+        return "it reads tables, whose columns have no neighbours, or images that are too small"
     if score.name == "patch" and len(model.inputs[0].shape) == 2:
         return "it reads tables, whose columns have no neighbours"
     return None
@@ -123,13 +124,14 @@ class Detect(keras.layers.Layer):
         if "reconstructions" in parts:
             errors = squared_errors(parts["inputs"], parts["reconstructions"])
             outputs.update(errors=errors, maps=smooth(errors, self._window))
-        if has_maps(codes):
-            outputs["activities"] = local_activity(codes)
-        outputs["sizes"] = size = size_of(parts["inputs"])
+        inputs = outputs["inputs"] = ops.cast(parts["inputs"], "float32")
+        if errors is not None and has_surroundings(inputs):
+            outputs["surroundings"] = local_statistics(inputs)
+        outputs["sizes"] = size = size_of(inputs)
         if self._score is not None:
-            outputs["scores"] = self._score(errors, codes, size)
+            outputs["scores"] = self._score(errors, codes, size, inputs)
             if errors is not None:
-                outputs["maps"] = self._score.maps(errors, codes)
+                outputs["maps"] = self._score.maps(errors, codes, inputs)
         return outputs
 
 

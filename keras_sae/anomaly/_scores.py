@@ -7,6 +7,8 @@ from keras_sae.anomaly._statistics import gaussian_of
 
 _SMALLEST = 1e-6  # root mean square of an input that errors are divided by
 DIRECTIONS = 128  # of the code, each with a variance of its own
+WINDOWS = (3, 5)  # about each position, for the score of textures
+_LEAST_VARIANCE = 1e-4  # of a window, for the logarithm: a deviation of 0.01
 
 
 def squared_errors(inputs, reconstruction):
@@ -32,6 +34,21 @@ def smooth(errors, window):
     return pooled[..., 0]
 
 
+def local_statistics(inputs):
+    """Means and log deviations of channels over windows about each position, `(batch, *positions, 4 * channels)`."""
+    inputs, statistics = ops.cast(inputs, "float32"), []
+    for window in WINDOWS:
+        around = window // 2
+        padded = ops.pad(inputs, [(0, 0), *[(around, around)] * (len(inputs.shape) - 2), (0, 0)], mode="reflect")
+        mean, square = (
+            ops.average_pool(each, window, strides=1, padding="valid", data_format="channels_last")
+            for each in (padded, ops.square(padded))
+        )
+        variance = ops.maximum(square - ops.square(mean), 0.0)
+        statistics += [mean, 0.5 * ops.log(variance + _LEAST_VARIANCE)]
+    return ops.concatenate(statistics, axis=-1)
+
+
 def local_activity(code):
     """Root mean squares of each unit over a window of three positions each way, `(batch, *positions, units)`."""
     padded = ops.pad(ops.square(ops.cast(code, "float32")), [(0, 0), *[(1, 1)] * (len(code.shape) - 2), (0, 0)], mode="reflect")
@@ -54,12 +71,12 @@ class Score:
     Attributes:
         name: The word for it in `AnomalyDetector(score=)`.
         reads_errors, reads_code: Whether it reads reconstruction errors, and the code.
-        reads_maps: Whether that code must have a map for each unit, with at least two positions each way.
+        reads_surroundings: Whether it reads inputs, whose positions must have neighbours on both sides.
         learns: Whether it learns statistics from normal data.
     """
 
     name = None
-    reads_errors, reads_code, reads_maps, learns = True, False, False, False
+    reads_errors, reads_code, reads_surroundings, learns = True, False, False, False
 
     def __init__(self, window, arrays=None):
         self.window = window
@@ -68,19 +85,20 @@ class Score:
     def learn(self, normal):
         """Learns from `NormalStatistics`."""
 
-    def __call__(self, errors, code, size):
+    def __call__(self, errors, code, size, inputs):
         """Scores of shape `(batch,)`.
 
         Args:
             errors: Squared errors at positions, `(batch, *positions)`.
             code: `(batch, ..., units)`.
             size: The root mean square of each input, `(batch,)`.
+            inputs: What the reconstruction is compared with, `(batch, ...)`.
 
         What the score does not read may be None.
         """
         raise NotImplementedError
 
-    def maps(self, errors, code):
+    def maps(self, errors, code, inputs):
         """Where samples are anomalous, `(batch, *positions)` of the input."""
         return smooth(errors, self.window)
 
@@ -88,21 +106,21 @@ class Score:
 class Reconstruction(Score):
     name = "reconstruction"
 
-    def __call__(self, errors, code, size):
+    def __call__(self, errors, code, size, inputs):
         return over_positions(ops.mean, errors)
 
 
 class Relative(Score):
     name = "relative"
 
-    def __call__(self, errors, code, size):
+    def __call__(self, errors, code, size, inputs):
         return over_positions(ops.mean, errors) / ops.maximum(size, _SMALLEST)
 
 
 class Patch(Score):
     name = "patch"
 
-    def __call__(self, errors, code, size):
+    def __call__(self, errors, code, size, inputs):
         return over_positions(ops.max, smooth(errors, self.window))
 
 
@@ -113,7 +131,7 @@ class Code(Score):
     def learn(self, normal):
         self.arrays.update(gaussian_of(normal.codes, DIRECTIONS))
 
-    def __call__(self, errors, code, size):
+    def __call__(self, errors, code, size, inputs):
         return over_positions(ops.mean, self.distances(code))
 
     def distances(self, vectors):
@@ -128,15 +146,29 @@ class Code(Score):
 
 class Texture(Code):
     name = "texture"
-    reads_maps = True
+    reads_errors, reads_code, reads_surroundings = True, False, True
 
     def learn(self, normal):
-        self.arrays.update(gaussian_of(normal.activities, DIRECTIONS))
+        spread = normal.surroundings.std(axis=0)
+        spread = np.where(spread > 0, spread, 1).astype("float32")
+        self.arrays.update(gaussian_of(normal.surroundings / spread, DIRECTIONS), spread=spread)
 
-    def __call__(self, errors, code, size):
+    def __call__(self, errors, code, size, inputs):
+        return over_positions(ops.max, self.maps(errors, code, inputs))
+
+    def maps(self, errors, code, inputs):
+        return smooth(self.distances(local_statistics(inputs) / ops.convert_to_tensor(self.arrays["spread"])), self.window)
+
+
+class Activity(Code):
+    """The score "texture" of detectors that were saved before it read inputs."""
+
+    name = "texture"
+
+    def __call__(self, errors, code, size, inputs):
         return over_positions(ops.max, self.distances(local_activity(code)))
 
-    def maps(self, errors, code):
+    def maps(self, errors, code, inputs):
         distances = self.distances(local_activity(code))
         for axis, size in enumerate(errors.shape[1:], start=1):
             repeats = -(-size // distances.shape[axis])  # strides round up
@@ -152,8 +184,14 @@ class Combined(Code):
         super().learn(normal)
         self.arrays["error"] = np.float32(max(normal.mean_error, np.finfo("float32").tiny))
 
-    def __call__(self, errors, code, size):
-        return super().__call__(None, code, None) + over_positions(ops.mean, errors) / float(self.arrays["error"])
+    def __call__(self, errors, code, size, inputs):
+        return super().__call__(None, code, None, None) + over_positions(ops.mean, errors) / float(self.arrays["error"])
 
 
 SCORES = {score.name: score for score in (Reconstruction, Relative, Patch, Code, Combined, Texture)}
+
+
+def saved_score(name, window, arrays):
+    """The score of a saved detector."""
+    old = name == Activity.name and "spread" not in arrays
+    return (Activity if old else SCORES[name])(window, arrays)

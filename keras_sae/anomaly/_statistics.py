@@ -36,12 +36,12 @@ class NormalStatistics:
     """Codes and errors of normal samples, for the `learn` of scores."""
 
     def __init__(self):
-        self._codes, self._activities, self._errors = Rows(), Rows(), Rows(2**22)
+        self._codes, self._surroundings, self._errors = Rows(), Rows(), Rows(2**22)
         self.samples = 0
 
-    def add(self, errors=None, codes=None, activities=None):
+    def add(self, errors=None, codes=None, surroundings=None):
         self.samples += len(codes if errors is None else errors)
-        for rows, values in ((self._codes, codes), (self._activities, activities)):
+        for rows, values in ((self._codes, codes), (self._surroundings, surroundings)):
             if values is not None:
                 rows.add(values.reshape(-1, values.shape[-1]))
         if errors is not None:
@@ -53,9 +53,9 @@ class NormalStatistics:
         return self._codes.array
 
     @property
-    def activities(self):
-        """Local activities of units at positions, `(n, units)`."""
-        return self._activities.array
+    def surroundings(self):
+        """Local statistics of inputs at positions, `(n, statistics)`."""
+        return self._surroundings.array
 
     @property
     def mean_error(self):
@@ -82,8 +82,8 @@ def gaussian_of(codes, most):
     total = float(np.sum(variances))
     if not total > 0:
         raise ValueError(
-            "The code is the same for all normal samples, so no distance in it can be measured. Train the model first, or use "
-            'score="reconstruction".'
+            "The code, or for textures the surroundings of positions, is the same for all normal samples, so no distance can "
+            'be measured. Train the model first, or use score="reconstruction".'
         )
     kept = int(min(most, units - 1 or 1, np.sum(variances > _LEAST_VARIANCE * total / units)))
     rest = (total - float(np.sum(variances[:kept]))) / max(units - kept, 1)

@@ -6,6 +6,8 @@ import pytest
 
 from keras_sae import presets
 from keras_sae.anomaly import AnomalyDetector
+from keras_sae.anomaly._scores import local_statistics, saved_score
+from keras_sae.anomaly._statistics import gaussian_of
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, SparseAutoencoder
 
 OFF = np.array([[5, -5, 5, -5, 5]], "float32")  # far from the plane
@@ -53,20 +55,43 @@ def test_patches_and_maps_of_images(images):
     np.testing.assert_allclose(detector.anomaly_map(defect.astype("float32") / 255), maps, rtol=1e-6)
 
 
-def test_a_flat_spot_on_a_texture_shows_in_the_activity_of_units():
+def test_local_statistics_by_hand():
+    x = np.random.default_rng(0).normal(size=(2, 6, 7, 2)).astype("float32")
+    made = keras.ops.convert_to_numpy(local_statistics(x))
+    for first, side in ((0, 3), (4, 5)):
+        window = x[1, 3 - side // 2 : 4 + side // 2, 3 - side // 2 : 4 + side // 2]
+        np.testing.assert_allclose(made[1, 3, 3, first : first + 2], window.mean(axis=(0, 1)), atol=1e-6)
+        np.testing.assert_allclose(made[1, 3, 3, first + 2 : first + 4], np.log(window.var(axis=(0, 1)) + 1e-4) / 2, atol=1e-5)
+
+
+def test_a_flat_spot_on_a_texture_shows_in_local_statistics(tmp_path):
     random = np.random.default_rng(0)
     model = ConvolutionalAutoencoder((25, 24, 1), [4], strides=2, activation="linear", kernel_size=3)
     x = random.normal(size=(300, 25, 24, 1)).astype("float32")
     spots = x[280:].copy()
-    spots[:, 8:16, 10:18] = 2
+    spots[:, 8:14, 10:16] *= 0.1
     detector = AnomalyDetector(model, score="texture").calibrate(x[:280], 0.05)
-    assert detector.is_anomalous(spots).mean() > 0.5
+    assert detector.is_anomalous(spots).mean() > 0.9
     maps = detector.anomaly_map(spots)
     assert maps.shape == (20, 25, 24)
     np.testing.assert_allclose(maps.max(axis=(1, 2)), detector.score_samples(spots), rtol=1e-5)
-    assert maps[:, 10:14, 12:16].mean() > 2 * maps[:, :6, :6].mean()
-    with pytest.raises(ValueError, match="no code of maps"):
-        AnomalyDetector(DenseAutoencoder((4, 4, 1), 3), score="texture")
+    assert maps[:, 9:13, 11:15].mean() > 2 * maps[:, :6, :6].mean()
+    detector.save_to_preset(tmp_path / "preset")
+    again = AnomalyDetector.from_preset(tmp_path / "preset")
+    np.testing.assert_allclose(again.score_samples(spots), detector.score_samples(spots), rtol=1e-6)
+    with pytest.raises(ValueError, match="no neighbours"):
+        AnomalyDetector(DenseAutoencoder((2, 4, 1), 3), score="texture")
+
+
+def test_a_texture_detector_of_before_reads_the_activity_of_units(images):
+    # Arrays as they were saved: statistics of units, without the spread of local statistics.
+    model, striped = images
+    codes = keras.ops.convert_to_numpy(model.encoder(striped(50) / np.float32(255)))
+    old = saved_score("texture", 3, gaussian_of(codes.reshape(-1, 3), 128))
+    errors = np.zeros((5, 8, 6), "float32")
+    scores, maps = old(errors, codes[:5], None, None), old.maps(errors, codes[:5], None)
+    assert maps.shape == (5, 8, 6)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(maps).max(axis=(1, 2)), keras.ops.convert_to_numpy(scores))
 
 
 def test_maps_of_series_say_which_steps():
