@@ -41,7 +41,10 @@ def learn(candidates, model, window, samples, halved):
             made = predict(parts, batch)
             normal.add(**{name: made[name] for name in read & made.keys()})
     if not normal.samples:
-        raise ValueError(f"`{samples.name}` holds no normal samples for the statistics of the score. Give more.")
+        raise ValueError(
+            f"The score learns statistics from about half of the different samples in `{samples.name}`, and found none: they "
+            "are equal, or too few. Give more normal samples, as they occur."
+        )
     for score in candidates:
         score.learn(normal)
     if len(candidates) == 1:

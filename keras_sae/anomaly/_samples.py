@@ -33,6 +33,8 @@ class Samples:
         self.shape, self.dtype, self.batch_size, self.name = tuple(shape), dtype, batch_size, name
         self.sizes = self.shape  # of the samples, once they are known
         self._x = x = x.to_numpy() if hasattr(x, "to_numpy") else np.asarray(x) if isinstance(x, (list, tuple)) else x
+        if isinstance(x, np.ndarray) and x.shape == (0,):  # of an empty list
+            self._x = x = np.zeros((0, *(size or 1 for size in self.shape)), "float32")
         self.count = None
         if hasattr(x, "shape") and not hasattr(x, "parts"):  # an array
             self._check_batch_axis(tuple(x.shape))
