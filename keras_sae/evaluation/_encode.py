@@ -19,10 +19,13 @@ def encode(model, x, batch_size=1000, sparse=False):
         x: Array of inputs, uint8 images or floats. uint8 is divided by 255.
         batch_size: Integer, inputs per batch.
         sparse: Whether to return a `scipy.sparse.csr_array` of shape `(n, entries)`, see
-            `keras_sae.serving.to_csr`. Then the dense codes of one batch at a time are in memory.
+            `keras_sae.serving.to_csr`. Then the codes of one batch at a time are dense, or none for models whose
+            `sparse_path` pays (see `docs/speed.md`).
     """
-    codes = _codes(model, x, batch_size)
-    return stack_csr(map(to_csr, codes)) if sparse else np.concatenate(list(codes))
+    if not sparse:
+        return np.concatenate(list(_codes(model, x, batch_size)))
+    batches = _entries(model, x, batch_size)
+    return stack_csr(to_csr(batch, model.decoder.input_shape[-1] if isinstance(batch, tuple) else None) for batch in batches)
 
 
 def encode_top_k(model, x, k=None, batch_size=1000):
@@ -53,7 +56,12 @@ def encode_top_k(model, x, k=None, batch_size=1000):
             "of active entries. Received: k=None."
         )
     indices, values = [], []
-    for codes in _codes(model, x, batch_size):
+    for codes in _entries(model, x, batch_size, least=k or 0):
+        if isinstance(codes, tuple):
+            order = np.lexsort((codes[0], -np.abs(codes[1])))[:, : k or kept]  # of equal ones the first
+            for made, part in zip((indices, values), codes, strict=True):
+                made.append(np.take_along_axis(part, order, axis=1))
+            continue
         flat = codes.reshape(len(codes), -1)
         meaning = f"is the number of entries returned from each code of {flat.shape[1]},"
         count = check_integer("k", min(kept, flat.shape[1]) if k is None else k, meaning, at_most=flat.shape[1])
@@ -71,16 +79,21 @@ def decode_top_k(model, indices, values, batch_size=1000):
         model: A `SparseAutoencoder`.
         indices: Integer array of shape `(n, k)`, indices into the flattened code. Values of equal indices add up.
         values: Float array of shape `(n, k)`.
-        batch_size: Integer, codes per batch. The dense codes of one batch at a time are in memory.
+        batch_size: Integer, codes per batch. The codes of one batch at a time are dense, or none for models whose
+            `sparse_path` pays.
     """
     shape = model.decoder.input_shape[1:]
     if None in shape:
         raise ValueError(f"`decode_top_k` needs codes of a known size. Received: a model with codes of shape {shape}.")
     sparse = to_csr((indices, values), math.prod(shape))
+    indices, values = np.asarray(indices, "int32"), np.asarray(values, "float32")
     outputs = [np.zeros((0, *model.output_shape[1:]), "float32")]
     for start in range(0, sparse.shape[0], batch_size):
-        codes = sparse[start : start + batch_size].toarray().reshape(-1, *shape)
-        outputs.append(keras.ops.convert_to_numpy(keras.ops.cast(model.decoder(codes, training=False), "float32")))
+        batch = slice(start, start + batch_size)
+        decoded = model.decode_entries(values[batch], indices[batch])
+        if decoded is None:
+            decoded = model.decoder(sparse[batch].toarray().reshape(-1, *shape), training=False)
+        outputs.append(keras.ops.convert_to_numpy(keras.ops.cast(decoded, "float32")))
     return np.concatenate(outputs)
 
 
@@ -100,6 +113,24 @@ def inputs_of(x, batch_size):
     """Batches of `x` as a model reads them."""
     for start in range(0, len(x), batch_size):
         yield as_input(x[start : start + batch_size])
+
+
+def _entries(model, x, batch_size, least=0):
+    """Of each batch, indices and values of the entries that stay, without dense codes, or the codes where that is not possible.
+
+    Args:
+        model, x, batch_size: As in `encode`.
+        least: Integer, the number of entries that are wanted at least.
+    """
+    encoder = getattr(model, "encoder", model)
+    for inputs in batches_of(encoder, x, batch_size):
+        entries = model.encode_entries(inputs) if hasattr(model, "encode_entries") else None
+        if entries is not None and entries[0].shape[1] >= least and not entries[2]:
+            yield tuple(
+                keras.ops.convert_to_numpy(keras.ops.cast(entries[i], dtype)) for i, dtype in ((1, "int32"), (0, "float32"))
+            )
+        else:
+            yield from _codes(model, inputs, len(inputs))
 
 
 def _codes(model, x, batch_size):

@@ -46,12 +46,26 @@ class Forward(OwnSteps):
             Their values and indices, of shape `(batch, kept)`, in no fixed order. And a boolean scalar: whether there may be a
             NaN, which only the encoder shows.
         """
-        path = self._current_path() if keras.backend.backend() == "tensorflow" and self.sparse_path is not False else None
-        if path is None or not (self.sparse_path or pays(path.units, path.selection.kept)):
+        path = self._path_of_entries()
+        if path is None:
             return None
         hidden = path.before(inputs, training=False)["hidden"]
         values, indices, _, doubtful = path.entries(hidden, path.selection.kept)
         return values, indices, doubtful
+
+    def decode_entries(self, values, indices):
+        """The reconstruction from entries of codes, without dense codes, or None where `encode_entries` returns None.
+
+        Args:
+            values: Float tensor of shape `(batch, k)`.
+            indices: Integer tensor of shape `(batch, k)`. Values of equal indices add up.
+        """
+        path = self._path_of_entries()
+        return None if path is None else path.reconstruct(values, indices)
+
+    def _path_of_entries(self):
+        path = self._current_path() if keras.backend.backend() == "tensorflow" and self.sparse_path is not False else None
+        return path if path and (self.sparse_path or pays(path.units, path.selection.kept)) else None
 
     def _encode_and_decode(self, inputs, training):
         """What the encoder makes of `inputs`, a dictionary of codes and masks, and their reconstruction."""

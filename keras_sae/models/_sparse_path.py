@@ -103,22 +103,10 @@ class SparsePath:
             values = ops.where(ops.arange(limit, dtype="int32") < count, values, ops.zeros_like(values))
         return ops.cast(values, selection.compute_dtype), indices, product, doubtful
 
-    def _sparse(self, hidden, count, limit, wants_code, training):
+    def reconstruct(self, values, indices, training=False, kernel=None):
+        """The reconstruction from entries of codes, without the dense code."""
         decode = self.decode
-        kernel = decode.shared_kernel() if isinstance(decode, TiedDense) else decode.kernel
-        kernel = ops.cast(ops.convert_to_tensor(kernel), decode.compute_dtype)
-        transposed = None
-        if isinstance(decode, TiedDense):
-            kernel = ops.transpose(kernel)
-            if decode.tied_to is self.encode and decode.compute_dtype == self.encode.compute_dtype:
-                transposed = kernel  # both gradients are added before they are transposed
-        values, indices, product, doubtful = self.entries(hidden, count, limit, transposed)
-        code = None
-        if wants_code:
-            code = to_dense(values, indices, self.units)
-            nan = ops.cast(float("nan"), code.dtype)
-            code = ops.cond(doubtful, lambda: ops.where(ops.isnan(product), nan, code), lambda: code)
-        values = ops.cond(doubtful, lambda: _with_nan_of_rows(product, values), lambda: values)
+        kernel = self._decoding_kernel() if kernel is None else kernel
         outputs = sparse_dense_matmul(ops.cast(values, decode.compute_dtype), indices, kernel)
         if decode.use_bias:
             outputs = ops.add(outputs, ops.cast(ops.convert_to_tensor(decode.bias), decode.compute_dtype))
@@ -126,7 +114,27 @@ class SparsePath:
         for layer in self.rest:
             in_training = {"training": training} if "training" in inspect.signature(layer.call).parameters else {}
             outputs = layer(outputs, **in_training)
-        return outputs, code
+        return outputs
+
+    def _decoding_kernel(self):
+        tied = isinstance(self.decode, TiedDense)
+        kernel = self.decode.shared_kernel() if tied else self.decode.kernel
+        kernel = ops.cast(ops.convert_to_tensor(kernel), self.decode.compute_dtype)
+        return ops.transpose(kernel) if tied else kernel
+
+    def _sparse(self, hidden, count, limit, wants_code, training):
+        kernel = self._decoding_kernel()
+        # Of tied layers, both gradients are added before they are transposed.
+        shared = isinstance(self.decode, TiedDense) and self.decode.tied_to is self.encode
+        shared = shared and self.decode.compute_dtype == self.encode.compute_dtype
+        values, indices, product, doubtful = self.entries(hidden, count, limit, kernel if shared else None)
+        code = None
+        if wants_code:
+            code = to_dense(values, indices, self.units)
+            nan = ops.cast(float("nan"), code.dtype)
+            code = ops.cond(doubtful, lambda: ops.where(ops.isnan(product), nan, code), lambda: code)
+        values = ops.cond(doubtful, lambda: _with_nan_of_rows(product, values), lambda: values)
+        return self.reconstruct(values, indices, training, kernel), code
 
 
 def _end_of(encoder):

@@ -1,5 +1,6 @@
 """Codes as arrays, as their largest entries, and as sparse matrices."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -87,3 +88,22 @@ def test_matrices_that_cannot_be(arguments, message):
 def test_entries_that_cannot_be_decoded(indices, values, message):
     with pytest.raises(ValueError, match=message):
         decode_top_k(DenseAutoencoder(6, 20, KSparse(3)), indices, values)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the sparse path is TensorFlow's")
+def test_wide_codes_are_never_dense(monkeypatch):
+    model = DenseAutoencoder(5, 64, KSparse(4, alpha=2))
+    x = np.random.default_rng(0).normal(size=(9, 5)).astype("float32")
+    model.adapt(x)
+
+    def results(sparse):
+        model.sparse_path = sparse
+        indices, values = encode_top_k(model, x, k=6, batch_size=4)
+        decoded = decode_top_k(model, indices, values, batch_size=4)
+        return encode(model, x, batch_size=4, sparse=True).toarray(), indices, values, decoded, encode_top_k(model, x)[0]
+
+    expected = results(False)
+    for layer in (model.selections[0], model.decoder.get_layer("decode")):
+        monkeypatch.setattr(layer, "call", lambda *_, **__: pytest.fail("a dense code was made"))
+    for one, other in zip(results(True), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

@@ -13,9 +13,13 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 X = np.random.default_rng(0).normal(size=(9, 5)).astype("float32")
 
 
-def encode_top_k(model, sparse, top_k):
+def endpoint(model, name, sparse, top_k=4):
     model.sparse_path = sparse
-    return signatures_of(ENDPOINTS, model, {"top_k": top_k, "detector": None})["encode_top_k"].function
+    return signatures_of(ENDPOINTS, model, {"top_k": top_k, "detector": None})[name].function
+
+
+def encode_top_k(model, sparse, top_k):
+    return endpoint(model, "encode_top_k", sparse, top_k)
 
 
 @pytest.mark.parametrize("select_by", ["value", "magnitude"])
@@ -36,11 +40,21 @@ def test_a_nan_is_seen():
     assert np.isnan(found["values"][:, 0]).all()
 
 
-def test_the_dense_code_is_not_made():
+def test_reconstructions_are_those_of_the_dense_code():
+    model = DenseAutoencoder(5, 64, sparsity=KSparse(4), tied=True)
+    model.adapt(X)
+    x = X.copy()
+    for x[3] in (X[3], np.full(5, np.nan)):
+        one, other = (endpoint(model, "reconstruct", sparse)(x)["reconstructions"] for sparse in (True, False))
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["encode_top_k", "reconstruct"])
+def test_the_dense_code_is_not_made(name):
     import tensorflow as tf
 
     def operations(sparse):
-        function = encode_top_k(model, sparse, 8)
+        function = endpoint(model, name, sparse, 8)
         concrete = tf.function(function, input_signature=[tf.TensorSpec((None, 5))]).get_concrete_function()
         return {operation.type for operation in concrete.graph.get_operations()}  # not those of branches
 
