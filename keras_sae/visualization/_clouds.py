@@ -34,3 +34,28 @@ def plot_clouds(clouds, position, figure=None):
         axis.view_init(elev=12, azim=-65)
         axis.set_title(title, fontsize=10, y=0.98)
     return figure
+
+
+def plot_swiss_roll(clouds, figure=None):
+    """Draws a rolled-up sheet, and what PCA and a nonlinear autoencoder reconstruct of it from two numbers.
+
+    Args:
+        clouds: What `keras_sae.evaluation.swiss_roll` returned as its second value: a dictionary of `data`, `pca` and
+            `autoencoder`, arrays of shape `(n, 3)`, and `position` of shape `(n,)`.
+        figure: Matplotlib figure or subfigure to draw in. A new one by default.
+
+    Returns:
+        The figure. Titles state the share of the variance that is reconstructed.
+    """
+    data = np.asarray(clouds["data"])
+    variance = np.square(data - data.mean(axis=0)).mean()
+
+    def titled(name, points):
+        return f"{name}: {1 - np.square(points - data).mean() / variance:.1%} of variance"
+
+    drawn = {
+        "data": data,
+        titled("PCA", clouds["pca"]): clouds["pca"],
+        titled("autoencoder", clouds["autoencoder"]): clouds["autoencoder"],
+    }
+    return plot_clouds(drawn, clouds["position"], figure)

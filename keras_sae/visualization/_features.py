@@ -2,7 +2,7 @@ import keras
 import numpy as np
 
 from keras_sae.layers import Patches
-from keras_sae.visualization._figure import check_drawn, draw, new_figure
+from keras_sae.visualization._figure import check_drawn, draw, mean_of_units, new_figure
 
 
 def decoder_features(model, units=None):
@@ -43,7 +43,57 @@ def _reach(decoder):
     return 1 + sum(max(getattr(layer, "kernel_size", (1,))) - 1 for layer in kernels)
 
 
-def plot_features(model, count=100, codes=None, figure=None):
+def encoder_weights(model, units=None):
+    """The weights by which the first layer of the encoder reads its inputs, the inputs that excite its units most.
+
+    Of all inputs with norm 1, `weights[unit]` excites a unit of a dense layer most. For a convolution they are its kernels.
+    Where a model preprocesses its inputs, they apply to the result.
+
+    Args:
+        model: A `SparseAutoencoder`.
+        units: Indices of units of the first layer that has a kernel. All by default.
+
+    Returns:
+        float32 array of shape `(units, *input shape)`, or `(units, *kernel size, channels)` for a convolution, each scaled to
+        norm 1.
+
+    Reference:
+        Ng, "Sparse autoencoder", CS294A lecture notes, 2011, section 4.
+    """
+    layer = next((layer for layer in model.encoder.layers if hasattr(layer, "kernel")), None)
+    if layer is None:
+        raise ValueError(
+            f"No layer of the encoder has a kernel. Received: layers {[each.name for each in model.encoder.layers]}."
+        )
+    kernel = keras.ops.convert_to_numpy(keras.ops.cast(layer.kernel, "float32"))
+    weights = np.moveaxis(kernel, -1, 0)
+    if units is not None:
+        weights = weights[np.asarray(units)]
+    shape = model.encoder.inputs[0].shape[1:]
+    if weights.ndim == 2 and None not in shape and weights.shape[1] == np.prod(shape):
+        weights = weights.reshape(-1, *shape)
+    norms = np.sqrt((weights.reshape(len(weights), -1) ** 2).sum(axis=1))
+    return weights / np.maximum(norms, 1e-12).reshape(-1, *[1] * (weights.ndim - 1))
+
+
+def plot_weights(model, count=100, columns=None, figure=None):
+    """Draws the weights of the first layer of the encoder (`encoder_weights`), as `plot_features` draws features.
+
+    Args:
+        model: A `SparseAutoencoder`.
+        count: Integer, how many units to show.
+        columns: As in `plot_features`.
+        figure: Matplotlib figure or subfigure to draw in. A new one by default.
+
+    Returns:
+        The figure.
+    """
+    weights = encoder_weights(model)
+    title = f"Encoder weights: {min(count, len(weights)):,} of {len(weights):,} units"
+    return draw_tiles(weights[:count], title, columns, figure)
+
+
+def plot_features(model, count=100, codes=None, figure=None, columns=None):
     """Draws the features of units (`decoder_features`).
 
     Of images, positive values are red, negative values blue, and zero is white; in colour, zero is grey. Of vectors and
@@ -54,31 +104,68 @@ def plot_features(model, count=100, codes=None, figure=None):
             of images `(height, width)` or `(height, width, channels)` of 1 or 3 channels. Features of a code of maps are
             cropped to the pixels or steps that they change.
         count: Integer, how many units to show.
-        codes: Array of codes `(n, ..., units)` of some data. Shows the most active units in it, strongest first. By default
-            the first units.
+        codes: Array of codes `(n, ..., units)` of some data. Shows the most active units in it, strongest first, and leaves
+            out dead ones, whose features have learned nothing. By default the first units.
         figure: Matplotlib figure or subfigure to draw in. A new one by default.
+        columns: List of strings, the names of the columns of a table. Each unit is then drawn as bars of the six columns
+            that it changes most.
 
     Returns:
         The figure.
     """
     width = model.decoder.inputs[0].shape[-1]
-    order = np.arange(width) if codes is None else np.argsort(-_mean_of_units(codes), kind="stable")
-    features = decoder_features(model, order[:count])
+    order = np.arange(width)
+    title = f"{min(count, width):,} of {width:,} units"
+    if codes is not None:
+        means = mean_of_units(codes)
+        order = np.argsort(-means, kind="stable")
+        alive = np.count_nonzero(means)
+        order = order[: alive or width]
+        title = f"The {min(count, len(order)):,} most active of {width:,} units"
+        if alive < width:
+            title += f"; {width - alive:,} are dead"
+    return draw_tiles(decoder_features(model, order[:count]), title, columns, figure, order)
+
+
+def draw_tiles(features, title, columns=None, figure=None, units=None):
+    """Draws features `(n, *shape)` in a grid, each on a scale of its own."""
     kind = check_drawn(features.shape[1:])
+    if columns is not None and (kind != "vector" or len(columns) != features.shape[1]):
+        raise ValueError(
+            f"`columns` names the columns of a table, one for each. Received: {len(columns)} names for samples of shape "
+            f"{features.shape[1:]}."
+        )
     features = cut_out(features, kind)
-    columns = int(np.ceil(np.sqrt(len(features))))
-    rows = int(np.ceil(len(features) / columns))
-    figure = figure or new_figure(0.6 * columns, 0.6 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    width, height = {"vector": (1.6, 0.9), "series": (1.6, 0.9), "image": (0.6, 0.6)}[kind] if columns is None else (2.4, 1.3)
+    across = int(np.ceil(np.sqrt(len(features) * height / width)))
+    down = int(np.ceil(len(features) / across))
+    figure = figure or new_figure(max(3.5, width * across), 0.35 + height * down)
+    figure.suptitle(title, fontsize=10)
+    axes = figure.subplots(down, across, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, feature, strongest in zip(axes.flat, features, full_scale(features).ravel(), strict=False):
-        draw(axis, feature, kind, -strongest, strongest, "RdBu_r")
+    scales = full_scale(features).ravel()
+    for place, (axis, feature, strongest) in enumerate(zip(axes.flat, features, scales, strict=False)):
+        if columns is None:
+            draw(axis, feature, kind, -strongest, strongest, "RdBu_r")
+        else:
+            _draw_columns(axis, feature, columns, f"unit {place if units is None else units[place]}")
     return figure
 
 
-def _mean_of_units(codes):
-    return np.abs(codes).mean(axis=tuple(range(np.ndim(codes) - 1)))
+def _draw_columns(axis, feature, columns, title):
+    """Bars of the six columns that a feature changes most, the strongest above."""
+    order = np.argsort(-np.abs(feature), kind="stable")[:6]
+    colours = np.where(feature[order] < 0, "#2166ac", "#b2182b")
+    axis.axis("on")
+    axis.barh(np.arange(len(order)), feature[order], color=colours, height=0.7)
+    axis.set_yticks(np.arange(len(order)), [str(columns[each]) for each in order], fontsize=7)
+    axis.invert_yaxis()
+    axis.set_xticks([])
+    axis.axvline(0, color="0.6", linewidth=0.6)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    axis.set_title(title, fontsize=8)
 
 
 def full_scale(features):

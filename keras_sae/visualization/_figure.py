@@ -1,5 +1,11 @@
 import numpy as np
 
+# Ten colours that people with any kind of colour vision can tell apart (Petroff, arXiv:2107.02270).
+COLOURS = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
+
 
 def new_figure(width, height):
     """A new empty figure, sizes in inches, outside pyplot's global state.
@@ -12,6 +18,26 @@ def new_figure(width, height):
     except ImportError as error:
         raise ImportError('Pictures need matplotlib: pip install "keras_sae[visualization]".') from error
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def plain(axis, title=None, **labels):
+    """Axes in the style of all plots: a title, labels, and lines at the left and below only."""
+    axis.set(**labels)
+    if title:
+        axis.set_title(title, fontsize=10, loc="left")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=8)
+    axis.xaxis.label.set_size(9)
+    axis.yaxis.label.set_size(9)
+    return axis
+
+
+def mean_of_units(codes):
+    """Mean absolute activation of each unit over positions, of codes `(n, ..., units)`."""
+    codes = np.asarray(codes)
+    if codes.ndim < 2 or codes.size == 0:
+        raise ValueError(f"Codes have shape (n, ..., units), with at least one entry. Received: shape {codes.shape}.")
+    return np.abs(codes).mean(axis=tuple(range(codes.ndim - 1)))
 
 
 def drawn_as(shape):

@@ -12,7 +12,8 @@ def plot_reconstructions(model, images, count=10, figure=None):
     Where the model reconstructs preprocessed images, these are drawn in place of the images; patches as the mean of all.
 
     Args:
-        model: A `SparseAutoencoder` of vectors, series or images, see `plot_features`.
+        model: A `SparseAutoencoder` of vectors, series or images, see `plot_features`. Or a dictionary from titles to models
+            of the same inputs, such as k-sparse ones of several k; each has a row.
         images: Array of inputs. Of shape `(n, columns)` or `(n, steps, channels)`, they are drawn over their columns or steps,
             all on one scale. Of shape `(n, height, width, channels)`, images are in [0, 1]; or have negative values, such as
             whitened patches, which are drawn on one scale with zero as grey.
@@ -22,21 +23,33 @@ def plot_reconstructions(model, images, count=10, figure=None):
     Returns:
         The figure.
     """
-    images = as_input(images[:count]).astype("float32")
-    reconstructions = keras.ops.convert_to_numpy(model(images, training=False))
-    images = keras.ops.convert_to_numpy(model.target_of(images))
-    patches = patches_of(model)
-    if patches is not None:
-        images, reconstructions = folded(patches, images), folded(patches, reconstructions)
-    kind = check_drawn(images.shape[1:])
-    low, high = _scale(images, reconstructions, kind)
-    figure = figure or new_figure(0.9 * len(images), 2.1)
-    axes = figure.subplots(2, len(images), squeeze=False)
-    for row, title, samples in zip(axes, ("input", "reconstruction"), (images, reconstructions), strict=True):
+    models = model if isinstance(model, dict) else {"reconstruction": model}
+    inputs = as_input(images[:count]).astype("float32")
+    rows = {}
+    for title, each in models.items():
+        targets, reconstructions = _both(each, inputs)
+        rows = {"input": targets, **rows, title: reconstructions}
+        if targets.shape != reconstructions.shape or targets.shape != rows["input"].shape:
+            raise ValueError(f"Models in one picture reconstruct inputs of one shape. Received: {title!r}, {targets.shape}.")
+    targets = rows["input"]
+    kind = check_drawn(targets.shape[1:])
+    low, high = _scale(targets, np.stack(list(rows.values())), kind)
+    width = 0.9 if kind == "image" else 1.5
+    figure = figure or new_figure(max(3, width * len(targets)), 1.05 * len(rows))
+    axes = figure.subplots(len(rows), len(targets), squeeze=False)
+    for row, (title, samples) in zip(axes, rows.items(), strict=True):
         row[0].set_title(title, loc="left", fontsize=9)
         for axis, sample in zip(row, samples, strict=True):
             draw(axis, sample, kind, low, high, "gray_r" if low == 0 else "gray")
     return figure
+
+
+def _both(model, inputs):
+    """What a model is asked to reconstruct of inputs, and its reconstructions."""
+    reconstructions = keras.ops.convert_to_numpy(model(inputs, training=False))
+    targets = keras.ops.convert_to_numpy(model.target_of(inputs))
+    patches = patches_of(model)
+    return (targets, reconstructions) if patches is None else (folded(patches, targets), folded(patches, reconstructions))
 
 
 def _scale(images, reconstructions, kind):
