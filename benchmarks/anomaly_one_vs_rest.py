@@ -4,9 +4,10 @@ For each class and seed, a k-sparse autoencoder is trained on images of this cla
 over patches of 4 x 4 pixels at every second pixel. A detector is calibrated on a fifth of the images, which the model does not
 see. The script prints the mean AUROC, average precision, and the false-positive rate at the threshold, in percent.
 
-`SETTINGS` were chosen with `--validate`, which measures on the last 10,000 training images in place of the test images.
-With `--baselines`, the script prints the AUROC of detectors of scikit-learn instead, on images as they are and preprocessed in
-the same way. With `--output FILE`, each finished seed is written there, and the same command continues after the last one.
+The settings for MNIST and Fashion-MNIST were chosen on the last 10,000 training images, on which `--validate` measures. Those
+for CIFAR-10 are the same as for Fashion-MNIST. With `--baselines`, the script prints the AUROC of detectors of scikit-learn
+instead, on images as they are and preprocessed in the same way. With `--output FILE`, each finished seed is written there, and
+the same command continues after the last one.
 """
 
 import argparse
