@@ -48,6 +48,19 @@ def check_number(name, value, meaning, at_least=None, above=None, at_most=None, 
     raise ValueError(f"`{name}` {meaning} and must be a finite number{rule and ' ' + rule}. Received: {name}={value!r}.")
 
 
+def check_flag(name, value, meaning):
+    """The argument as a `bool`, or a ValueError. Text such as "no" would count as true elsewhere.
+
+    Args:
+        name: Name of the argument.
+        value: What was passed.
+        meaning: What the argument says, after its name: "says whether the decoder reads the kernels of the encoder".
+    """
+    if isinstance(value, str) or value not in (True, False):
+        raise ValueError(f"`{name}` {meaning}: True or False. Received: {name}={value!r}.")
+    return bool(value)
+
+
 def nearest(name, known, cutoff=0.6):
     """A hint such as "Did you mean 'adam' or 'adamw'? ", or "" where nothing in `known` looks like `name`."""
     near = difflib.get_close_matches(str(name), [str(each) for each in known], n=3, cutoff=cutoff)

@@ -3,7 +3,7 @@ import contextlib
 import keras
 import numpy as np
 
-from keras_sae._checks import check_integer, check_number
+from keras_sae._checks import check_flag, check_integer, check_number
 from keras_sae._pixels import as_input
 from keras_sae.callbacks._optimizer_slots import is_average, slots_of
 from keras_sae.datasets import read_batches
@@ -79,7 +79,7 @@ class DeadUnitMonitor(keras.callbacks.Callback):
         self.x = np.concatenate(inputs)
         self.every = check_integer("every", every, "is the number of epochs between reports")
         self.threshold = check_number("threshold", threshold, "is the absolute value above which a unit fires", at_least=0)
-        self.resample = resample
+        self.resample = check_flag("resample", resample, "says whether dead units start again")
         self.last_resample = last_resample
         self.seed = seed
         self.last_report = {}

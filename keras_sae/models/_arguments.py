@@ -2,7 +2,7 @@
 
 import inspect
 
-from keras_sae._checks import nearest
+from keras_sae._checks import check_flag, nearest
 
 
 def refuse_unknown(cls, left):
@@ -27,3 +27,9 @@ def refuse_unknown(cls, left):
         f"{cls.__name__} has no argument `{name}`. {nearest(name, known)}Its arguments are {', '.join(sorted(set(known)))}. "
         f"Received: {name}={left[name]!r}."
     )
+
+
+def check_options(tied, unit_norm):
+    """The arguments `tied` and `unit_norm` of an architecture as booleans, or a ValueError."""
+    tied = check_flag("tied", tied, "says whether the decoder reads the kernels of the encoder")
+    return tied, check_flag("unit_norm", unit_norm, "says whether the weights that decode a unit are kept at norm 1")

@@ -4,6 +4,7 @@ import warnings
 import keras
 
 from keras_sae._checks import check_integer
+from keras_sae.models._arguments import check_options
 from keras_sae.models._centered import resolve_center
 from keras_sae.models._conv_graph import ConvGraph
 from keras_sae.models._level import config_of_levels, make_levels, one_each, selections_in
@@ -112,9 +113,8 @@ class ConvolutionalAutoencoder(SparseAutoencoder):
             "pooling": pooling,
             "upsampling": upsampling,
             "decoder_kernel_size": decoder_kernel_size,
-            "tied": bool(tied),
-            "unit_norm": bool(unit_norm),
         }
+        arguments["tied"], arguments["unit_norm"] = check_options(tied, unit_norm)
         _check_choices(**arguments)
         input_shape = _check_shape(input_shape, strides)
         levels, penalties = make_levels(filters, sparsity, activation, hidden_activation, kernel_size, strides)

@@ -4,6 +4,7 @@ import keras
 
 from keras_sae._checks import check_integer
 from keras_sae.layers import TiedDense
+from keras_sae.models._arguments import check_options
 from keras_sae.models._centered import add_mean, subtract_mean
 from keras_sae.models._code import append_selections
 from keras_sae.models._level import apply_constraints, config_of_levels, copy_of
@@ -25,6 +26,7 @@ def dense_pair(input_shape, levels, output_activation, tied, unit_norm, kernel_i
         preprocessing: Layers that the encoder begins with.
     """
     kernel_initializer = keras.initializers.get(kernel_initializer)
+    tied, unit_norm = check_options(tied, unit_norm)
     encoder_constraint = keras.constraints.UnitNorm(axis=0) if unit_norm and tied else None
     decoder_constraint = keras.constraints.UnitNorm(axis=1) if unit_norm and not tied else None
     encoder = dense_encoder(input_shape, levels, kernel_initializer, encoder_constraint, dtype, center, preprocessing)

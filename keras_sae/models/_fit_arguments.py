@@ -1,19 +1,21 @@
 """Reads the arguments of `fit` and `evaluate` before Keras does, so that each of them acts or is refused."""
 
 import keras
+import numpy as np
 
 from keras_sae._pixels import scale_of
 from keras_sae.models._inputs import one_of
 
 
-def read_arguments(arguments, input_names, output_names, integers):
+def read_arguments(arguments, model):
     """Makes the arguments of `fit` or `evaluate` ones that Keras takes as they are meant.
 
     Args:
         arguments: Dictionary of the arguments. It is changed in place.
-        input_names, output_names: Names of the input and the output of the model.
-        integers: Whether the model reads integers.
+        model: The model.
     """
+    input_names, output_names, shape = [model.inputs[0].name], model.output_names, tuple(model.inputs[0].shape)
+    integers = "float" not in model.inputs[0].dtype  # such as token ids
 
     def triple(x, y, sample_weight):
         # Keras drops weights where there is no target.
@@ -22,8 +24,11 @@ def read_arguments(arguments, input_names, output_names, integers):
         y = one_of(y, names, "target") if isinstance(y, (list, dict)) or (isinstance(y, tuple) and len(y) == 1) else y
         if isinstance(sample_weight, (list, tuple, dict)):
             sample_weight = one_of(sample_weight, names, "array of sample weights")
-        if y is None and sample_weight is not None and _is_array(x):
-            y = x
+        if _is_array(x):
+            _check_shape(x, shape)
+            _check_weights(sample_weight, x)
+            y = x if y is None and sample_weight is not None else y
+        _check_not_text(y)
         if not integers:
             _check_dtypes(x, "inputs")
             if _is_array(x) and _is_array(y) and tuple(y.shape[1:]) == tuple(x.shape[1:]):
@@ -116,6 +121,52 @@ def _each(callbacks):
     return getattr(callbacks, "callbacks", keras.tree.flatten(callbacks))
 
 
+def _check_shape(x, shape):
+    """Raises ValueError for an array of samples of another shape than the model reads. Keras adds a last axis of size 1."""
+    given = tuple(x.shape)
+    if len(given) == 0 or given[0] == 0:
+        raise ValueError(f"There must be at least one sample. Received: inputs of shape {given}.")
+    for each in (given, (*given, 1), given[:-1] if given[-1] == 1 else given):
+        pairs = list(zip(each, shape, strict=False))[1:]
+        if len(each) == len(shape) and all(a == b or None in (a, b) for a, b in pairs):
+            return
+    raise ValueError(
+        f"The model reads samples of shape {shape[1:]}. Received: inputs of shape {given}. Give an array of shape "
+        f"{('samples', *shape[1:])}; of one sample, x[None]."
+    )
+
+
+def _check_weights(weights, x):
+    """Raises ValueError unless sample weights are finite numbers, one or more for each sample."""
+    if not _is_array(weights):
+        return
+    values = keras.ops.convert_to_numpy(weights) if keras.ops.is_tensor(weights) else np.asarray(weights)
+    rows = values.shape[0] if values.ndim else None
+    if rows != x.shape[0] or values.dtype.kind not in "fiub" or not np.isfinite(values).all():
+        raise ValueError(
+            f"`sample_weight` holds one finite number for each sample. Received: an array of shape {values.shape} and dtype "
+            f"{values.dtype} for {x.shape[0]} samples."
+        )
+
+
+def _check_not_text(y):
+    for each in keras.tree.flatten(y):
+        if getattr(getattr(each, "dtype", None), "kind", "") in ("U", "S", "O"):
+            raise ValueError(
+                f"Targets and class labels are numbers. Received: an array of dtype {each.dtype}. Turn names of classes into "
+                "integers by `numpy.unique(labels, return_inverse=True)[1]`."
+            )
+
+
+def refuse_other_losses(loss):
+    """Raises ValueError for several losses, of which Keras would compute the first alone."""
+    if sum(each is not None for each in keras.tree.flatten(loss)) > 1:
+        raise ValueError(
+            f"An autoencoder has one output, its reconstruction, and one loss. Received: loss={loss!r}. Watch others as "
+            "`metrics`, or pass a function that adds them up."
+        )
+
+
 def _is_array(data):
     return hasattr(data, "shape")
 
@@ -130,5 +181,5 @@ def _check_dtypes(data, name):
         if dtypes is not None and hasattr(each, "to_numpy"):
             each = each.iloc[:1].to_numpy()
         dtype = getattr(each, "dtype", None)
-        if dtype is not None and "int" in str(dtype):
-            scale_of(keras.backend.standardize_dtype(dtype), name)
+        if dtype is not None and not any(word in str(dtype) for word in ("float", "bool")):
+            scale_of(dtype if hasattr(dtype, "as_numpy_dtype") else str(dtype).removeprefix("torch."), name)

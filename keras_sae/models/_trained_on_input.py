@@ -176,7 +176,7 @@ class TrainedOnInput(Forward):
         return {**{name: value for name, value in bound.items() if name not in ("self", "kwargs")}, **bound.get("kwargs", {})}
 
     def _read_arguments(self, arguments):
-        read_arguments(arguments, [self.inputs[0].name], self.output_names, "float" not in self.inputs[0].dtype)
+        read_arguments(arguments, self)
 
     def _parts_of_loss(self):
         """The names that parts of the loss are logged by."""

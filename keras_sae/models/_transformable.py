@@ -5,6 +5,7 @@ import keras
 from keras_sae import presets
 from keras_sae.models._adaptations import Adaptations
 from keras_sae.models._changes import adapted_layers, apply_changes, training_flags
+from keras_sae.models._fit_arguments import refuse_other_losses
 from keras_sae.models._hdf5 import is_hdf5, refuse_hdf5
 from keras_sae.models._quantize import refuse_calibration
 from keras_sae.models._trained_on_input import TrainedOnInput
@@ -41,8 +42,9 @@ class TransformableModel(TrainedOnInput):
         self._untracked.flags, self._untracked.optimized = flags, known
         return super().make_train_function(force or flags != made_with)
 
-    def compile(self, *args, **kwargs):
-        super().compile(*args, **kwargs)
+    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+        refuse_other_losses(loss)
+        super().compile(optimizer, loss, *args, **kwargs)
         self._untracked.flags = self._untracked.optimized = None
 
     def compile_from_config(self, config):

@@ -214,7 +214,7 @@ def frozen_weights(model):
 
 
 def variables_of(model):
-    """All state of a model: weights, seeds, the optimizer's."""
+    """All state of a model: weights, states of random numbers, the optimizer's."""
     return [*model.variables, *(model.optimizer.variables if getattr(model, "optimizer", None) else [])]
 
 
@@ -282,8 +282,7 @@ class Observed:
             logs = model.evaluate(self.x, self.labels, batch_size=8, return_dict=True, verbose=0)
         else:
             logs = model.test_on_batch(self.x, self.labels, return_dict=True)
-        before = values_of(model)
-        keras.utils.set_random_seed(1)
+        before = values_of(model)  # with the seeds: all that is drawn in a step
         steps = model.train_on_batch(self.x, self.labels, return_dict=True)
         after = weights_of(model)
         assign(model, before)
@@ -618,9 +617,25 @@ def outcome(trial, row):
 # Counts
 
 
+def compile_once(folder):
+    """Lets JAX keep what it compiles in a folder: the steps of a copy are those of the model."""
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
 def run(share=(1, 1), only=None):
     """Runs the combinations of a share of the cases. Yields lists `[backend, case, row, outcome]`."""
     gc.freeze()  # Keras collects garbage whenever it quantises a layer
+    with tempfile.TemporaryDirectory() as folder:
+        if BACKEND == "jax":
+            compile_once(folder)
+        yield from _run(share, only)
+
+
+def _run(share, only):
     by_case = {case: list(pairs) for case, pairs in itertools.groupby(combinations(), key=lambda pair: pair[0])}
     mixed = np.random.default_rng(0).permutation(len(CASES))  # so that the first ones are of all kinds
     for case in [list(CASES)[number] for number in mixed][share[0] - 1 :: share[1]]:

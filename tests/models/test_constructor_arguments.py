@@ -10,7 +10,13 @@ from keras import ops
 from keras_sae import models
 from keras_sae.layers import BatchKSparse, KSparse, MaskingNoise, TiedDense, WinnerTakeAll
 from keras_sae.metrics import L0
-from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, SparseAutoencoder, StackedAutoencoder
+from keras_sae.models import (
+    ConvolutionalAutoencoder,
+    DeepAutoencoder,
+    DenseAutoencoder,
+    SparseAutoencoder,
+    StackedAutoencoder,
+)
 from keras_sae.regularizers import ActivityKL, GroupL21
 
 X = np.random.default_rng(0).uniform(size=(32, 12)).astype("float32")
@@ -141,3 +147,12 @@ def test_classes_of_users_may_take_any_argument():
             super().__init__(k=anything.pop("kept"), **anything)
 
     assert Mine(kept=3).k == 3
+
+
+@pytest.mark.parametrize("option", ["tied", "unit_norm"])
+@pytest.mark.parametrize("make", [DenseAutoencoder, DeepAutoencoder, StackedAutoencoder, ConvolutionalAutoencoder])
+def test_text_is_no_boolean(make, option):
+    shape = (8, 8, 1) if make is ConvolutionalAutoencoder else 12
+    arguments = ([8], 4) if make is DeepAutoencoder else ([4],) if make is not DenseAutoencoder else (4,)
+    with pytest.raises(ValueError, match="True or False"):
+        make(shape, *arguments, **{option: "no"})

@@ -191,3 +191,32 @@ def test_the_argument_mixed_float16_scales_the_loss(tmp_path):
     assert not isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     plain = compiled(optimizer="adam")
     assert not isinstance(plain.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+REFUSED = {
+    "weights of another length": (lambda: {"x": X, "sample_weight": np.ones(3)}, "one finite number for each sample"),
+    "weights that are not finite": (lambda: {"x": X, "sample_weight": np.full(len(X), np.nan)}, "one finite number"),
+    "weights of text": (lambda: {"x": X, "sample_weight": np.full(len(X), "a")}, "one finite number"),
+    "samples of another shape": (lambda: {"x": X[:, :3]}, r"samples of shape \(12,\)"),
+    "one sample": (lambda: {"x": X[0]}, r"of one sample, x\[None\]"),
+    "no sample": (lambda: {"x": X[:0]}, "at least one sample"),
+    "complex numbers": (lambda: {"x": X.astype("complex64")}, "real numbers"),
+    "text": (lambda: {"x": np.full(X.shape, "a")}, "real numbers"),
+    "objects": (lambda: {"x": X.astype(object)}, "real numbers"),
+    "names of classes": (lambda: {"x": X, "y": np.full(len(X), "cat")}, "return_inverse=True"),
+    "validation data of another shape": (lambda: {"x": X, "validation_data": (X[:, :3],)}, r"samples of shape \(12,\)"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_data_that_no_model_reads_is_refused_before_the_first_step(case):
+    model = compiled(DenseAutoencoder(12, 8, GroupL21(0.1) if case == "names of classes" else KSparse(2)))
+    make, sentence = REFUSED[case]
+    with pytest.raises(ValueError, match=sentence):
+        model.fit(**make(), verbose=0)
+
+
+@pytest.mark.parametrize("loss", [["mse", "mae"], {"decoder": "mse", "code": "mae"}])
+def test_a_second_loss_is_refused(loss):
+    with pytest.raises(ValueError, match="one loss"):
+        DenseAutoencoder(12, 8).compile("sgd", loss)
