@@ -1,13 +1,16 @@
 """Compares the features of a preset with those of other dictionaries of its size, on a part of the data, with few labels too.
 
     python benchmarks/patch_dictionaries.py PRESET [--images TRAIN TEST] [--steps N] [--data-dir DIR]
+    python benchmarks/patch_dictionaries.py PRESET --time
 
 Logistic regression reads the preset's features, the same model with random patches and with centres of k-means as units, PCA
 and raw pixels. A small convolutional network, trained on the labels alone with random mirror images, stands beside them. Its
-width and its number of steps were not tuned.
+width and its number of steps were not tuned. With `--time`, the script only says what the features of an image cost: processor
+time, which is the time on one core.
 """
 
 import argparse
+import time
 
 import keras
 import numpy as np
@@ -33,8 +36,12 @@ def main():
     parser.add_argument("--labels", type=int, nargs="*", default=(100, 1000))
     parser.add_argument("--draws", type=int, default=5, help="of few labels (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=500, help="of the convolutional network; 0 leaves it out")
+    parser.add_argument("--time", action="store_true", help="measure the time for an image, and nothing else")
     parser.add_argument("--data-dir", help="folder of TensorFlow Datasets (default: TFDS_DATA_DIR)")
     options = parser.parse_args()
+    if options.time:
+        print(cost(options.preset))
+        return
     name = presets.read_metadata(presets.find(options.preset))["data"]["name"]
     train, test = (
         load_arrays(name, f"{split}[:{count}]", options.data_dir)
@@ -61,6 +68,24 @@ def main():
     if options.steps:
         errors = [supervised(train, test, count, options.steps) for count in (len(train[0]), *options.labels)]
         print(f"| convolutional network, {options.steps:,} steps | {' | '.join(f'{error:.1f}' for error in errors)} |")
+
+
+def cost(preset, images=96, rounds=5):
+    """What the features of 32 x 32 images cost, in words: the fastest of some rounds."""
+    features = SparseAutoencoder.from_preset(preset).features
+    x = np.random.default_rng(0).uniform(size=(images, 32, 32, 3)).astype("float32")
+    times = {}
+    for batch in (1, 8, 32):
+        features.predict_on_batch(x[:batch])
+        for _ in range(rounds):
+            start = time.process_time()
+            for first in range(0, images, batch):
+                features.predict_on_batch(x[first : first + batch])
+            took = 1000 * (time.process_time() - start) / images
+            times[batch] = min(took, times.get(batch, took))
+    words = ", ".join(f"{took:.2f} ms in batches of {batch}" for batch, took in times.items())
+    size = (presets.find(preset) / "model.weights.h5").stat().st_size / 1e6
+    return f"{preset}: {size:.2f} MB of weights; processor time for an image: {words}"
 
 
 def text(figures):

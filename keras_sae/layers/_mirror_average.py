@@ -11,8 +11,7 @@ class MirrorAverage(KnownArguments, keras.layers.Layer):
         outputs = (f(image) + f(mirror image)) / 2
 
     `f` is all that comes before it: the encoder up to the layer that `features` names, and the layers before this one in the
-    list. Where it pools over the whole image, an image and its mirror image get the same features; with a grid, features of
-    cells change places. The encoder runs twice.
+    list. An image and its mirror image get the same features. The encoder runs twice.
 
     Many classes do not depend on the direction in which things face. There, this makes up for training images that a
     classifier has not seen. Digits and letters do depend on it.

@@ -99,6 +99,7 @@ def test_a_mirror_average_is_that_of_an_image_and_its_mirror_image(model, tmp_pa
     both = (as_numpy(plain.features(IMAGES)) + as_numpy(plain.features(IMAGES[:, :, ::-1]))) / 2
     expected = (both - both.mean(axis=0)) / both.std(axis=0)
     np.testing.assert_allclose(as_numpy(mirrored.features(IMAGES)), expected, atol=1e-3)
+    np.testing.assert_allclose(as_numpy(mirrored.features(IMAGES[:, :, ::-1])), expected, atol=1e-3)
     mirrored.save_to_preset(tmp_path / "preset")
     again = SparseAutoencoder.from_preset(tmp_path / "preset")
     np.testing.assert_allclose(again.features.predict(IMAGES, verbose=0), expected, atol=1e-3)
