@@ -20,6 +20,8 @@ from keras_sae.training._run import BEST, CHECKPOINT, check_data_of_run, check_l
 from keras_sae.training._train import adapt_features, finish, in_training
 
 PRESET = "preset"
+# In reference.npz. Maps of images of any size are large.
+_EXAMPLES, _EXAMPLES_OF_MAPS = 8, 2
 _OF_TRAINING = ("hardware", "seconds")
 
 
@@ -223,7 +225,7 @@ def _save(model, directory, recipe, data, metrics, of_training, data_dir):
         model,
         directory,
         metadata=metadata,
-        examples=shown[:8],
+        examples=shown[: _EXAMPLES_OF_MAPS if None in model.encoder.output_shape[1:] else _EXAMPLES],
         card=render,
         files={PICTURE: picture} if picture else None,
     )
