@@ -98,7 +98,7 @@ def _check_option(name, value, default):
     elif isinstance(default, float):
         check_number(name, value, "is an option of a suite", at_least=0)
         return
-    elif isinstance(default, tuple) and isinstance(default[0], str):
+    elif isinstance(default, tuple) and any(isinstance(each, str) for each in default):
         fits, wanted = isinstance(value, list) and all(isinstance(each, str) for each in value), "a list of texts"
     elif isinstance(default, tuple):
         numbers = isinstance(value, list) and all(isinstance(each, int | float) and each > 0 for each in value)
