@@ -4,6 +4,8 @@ import numpy as np
 from keras_sae.layers import Patches
 from keras_sae.visualization._figure import check_drawn, draw, mean_of_units, new_figure
 
+_ENTRIES = 2**25  # of codes that are in memory at a time
+
 
 def decoder_features(model, units=None):
     """What each unit adds to a reconstruction: `decoder(code with this unit alone) - decoder(zeros)`.
@@ -22,17 +24,21 @@ def decoder_features(model, units=None):
     """
     shape = tuple(model.decoder.inputs[0].shape[1:])
     patches = model.encoder.layers[1] if isinstance(model.encoder.layers[1], Patches) else None
-    if patches:
+    if patches and None in shape:
         shape = (*[1] * (len(shape) - 1), shape[-1])  # one patch, which a unit changes alone
     shape = tuple(size or _reach(model.decoder) for size in shape)
     units = np.arange(shape[-1]) if units is None else np.asarray(units)
-    alone = np.zeros((len(units), *shape), "float32")
-    alone[(np.arange(len(units)), *(size // 2 for size in shape[:-1]), units)] = 1
-    drawn = keras.ops.convert_to_numpy(model.decoder(alone, training=False))
-    drawn = drawn - keras.ops.convert_to_numpy(model.decoder(np.zeros((1, *shape), "float32"), training=False))
+    middle = tuple(size // 2 for size in shape[:-1])
+    nothing = keras.ops.convert_to_numpy(model.decoder(np.zeros((1, *shape), "float32"), training=False))
+    parts, block = [], max(1, _ENTRIES // int(np.prod(shape)))
+    for start in range(0, len(units), block):
+        alone = np.zeros((len(units[start : start + block]), *shape), "float32")
+        alone[(np.arange(len(alone)), *middle, units[start : start + block])] = 1
+        drawn = keras.ops.convert_to_numpy(model.decoder(alone, training=False)) - nothing
+        parts.append(drawn[(slice(None), *middle)] if patches else drawn)
+    drawn = np.concatenate(parts) if parts else nothing[:0]
     if patches:
-        axes = len(shape) - 1
-        drawn = drawn.reshape(len(drawn), *[patches.size] * axes, model.encoder.inputs[0].shape[-1])
+        drawn = drawn.reshape(len(drawn), *[patches.size] * len(middle), model.encoder.inputs[0].shape[-1])
     norms = np.sqrt((drawn.reshape(len(drawn), -1) ** 2).sum(axis=1))
     return drawn / np.maximum(norms, 1e-12).reshape(-1, *[1] * (drawn.ndim - 1))
 

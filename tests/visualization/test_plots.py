@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_sae import visualization
-from keras_sae.layers import KSparse
+from keras_sae.layers import KSparse, Patches
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
 from keras_sae.regularizers import ActivityKL
 
@@ -25,6 +25,18 @@ def test_encoder_weights_excite_their_unit_most(model):
     inputs = weights[4].ravel() @ np.asarray(layer.kernel)
     np.testing.assert_allclose(inputs[4], np.linalg.norm(np.asarray(layer.kernel)[:, 4]), rtol=1e-5)  # Cauchy and Schwarz
     np.testing.assert_array_equal(visualization.encoder_weights(model, [4]), weights[4:5])
+
+
+def test_features_of_patches_are_those_of_the_patch_where_the_unit_is_active():
+    # Of images of one size, and of any size: the same weights, the same features.
+    features = []
+    for size in (8, None):
+        model = ConvolutionalAutoencoder((size, size, 1), [5], kernel_size=1, strides=1, preprocessing=[Patches(3)])
+        kernel = next(layer for layer in model.decoder.layers if layer.weights).weights[0]
+        kernel.assign(np.arange(np.prod(kernel.shape)).reshape(kernel.shape))
+        features.append(visualization.decoder_features(model))
+    assert features[0].shape == (5, 3, 3, 1)
+    np.testing.assert_allclose(features[0], features[1], rtol=1e-5)
 
 
 def test_encoder_weights_of_a_convolution_are_its_kernels():
