@@ -100,7 +100,8 @@ def value_range(samples, kind):
     if kind == "series":
         low, high = samples.min(), samples.max()
         return (low, high) if low < high else (low - 1, high + 1)
-    strongest = np.abs(samples).max() or 1.0
+    # Few pixels of images whose mean is 0 are far stronger than the rest, and would leave it faint.
+    strongest = (np.quantile(np.abs(samples), 0.995) if kind == "image" else np.abs(samples).max()) or 1.0
     return -strongest, strongest
 
 
