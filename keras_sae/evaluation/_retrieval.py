@@ -41,6 +41,7 @@ def retrieval(
     among="test",
     queries=2000,
     relevances="",
+    only_labels=(),
     seed=0,
     report=None,
 ):
@@ -68,6 +69,7 @@ def retrieval(
         queries: Integer. At most this many test inputs, drawn at random, are queries.
         relevances: The path of a `.npz` file of queries with known answers, or a pair of arrays in place of a path: `queries`,
             `(m, ...)`, and `relevant`, `(m,)` or `(m, most)`, the rows of `test` that answer each of them; -1 fills.
+        only_labels: List of integers. Items and queries with other labels count as without label. By default all labels count.
         seed: Integer. Fixes the draw.
         report: Function called with a sentence before each step that takes long, such as `print`.
 
@@ -89,6 +91,7 @@ def retrieval(
         raise ValueError(f'`among` is what is searched: "train", "test" or "both". Received: among={among!r}.')
     chosen = [check_integer("k", each, "is a list of numbers of entries, each of which") for each in k]
     codes = StoredCodes(model, chosen)
+    train, test = ((x, _of_interest(y, only_labels)) for x, y in (train, test))
     collection = Collection(train, test, among, neighbours, queries, relevances, seed)
     say(f"Nearest neighbours of {len(collection.queries):,} queries among {len(collection.items):,} items ...")
     result = {"items": len(collection.items), "queries": len(collection.queries), "dense": collection.dense()}
@@ -113,6 +116,10 @@ def retrieval(
         result |= {name: figures} if name else figures
     times = query_times(unit_rows(collection.queries), collection.unit_items, of_queries[""], of_items[""])
     return {**result, "milliseconds": times}
+
+
+def _of_interest(labels, only):
+    return labels if labels is None or not only else np.where(np.isin(labels, list(only)), labels, -1)
 
 
 class Collection:

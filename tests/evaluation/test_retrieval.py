@@ -50,6 +50,8 @@ def test_one_nearest_neighbour_by_hand(axes):
     # By angle, 40 and 50 degrees are neighbours with different labels. By code they are not.
     assert result["dense"]["accuracy"] == pytest.approx(4 / 6)
     assert result["code"]["accuracy"] == 1.0
+    # Of label 0 alone, all neighbours have it.
+    assert retrieval(axes, *data, neighbours=[1], only_labels=[0])["dense"]["accuracy"] == 1.0
     # Items without a label are not asked: training items are nearer, and have none.
     assert retrieval(axes, *data, neighbours=[1], among="both")["dense"]["accuracy"] == pytest.approx(4 / 6)
     assert retrieval(axes, (PLANE, LABELS), (PLANE, LABELS), neighbours=[1], among="train")["dense"]["accuracy"] == 1.0
