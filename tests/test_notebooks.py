@@ -5,7 +5,7 @@ import re
 import nbformat
 import pytest
 
-NOTEBOOKS = ["what_sparsity_does", "architectures", "transfer_learning", "anomaly_detection"]
+NOTEBOOKS = ["what_sparsity_does", "architectures", "transfer_learning", "anomaly_detection", "embeddings"]
 
 
 def read(root, name):
