@@ -227,7 +227,8 @@ def _relevances(given, test, among, before):
 
 def _section(figures, options, metadata):
     noun = noun_of(metadata["input_shape"], metadata["data"])
-    columns = [key for key in next(iter(_groups(figures).values()))["code"] if key != "bytes"]
+    recalls = sorted((key for key in figures["code"] if key.startswith("recall_")), key=_number)
+    columns = [*recalls, *(key for key in _TITLES if key in figures["code"])]
     header = ("stored as", "bytes", *(_TITLES.get(key) or key.replace("_", "@") for key in columns))
     lines = [f"### Search: {figures['queries']:,} test {noun}s among {figures['items']:,} items", ""]
     rows = [_cells(way, figures[way], columns) for way in ("dense", *_OWN_SIZE)]
@@ -253,7 +254,11 @@ _TITLES = {"accuracy": "1-NN accuracy", "ndcg_10": "NDCG@10"}
 
 def _groups(figures):
     """The figures at the bytes of each code, the code itself first."""
-    return {"": figures, **{key: figures[key] for key in figures if key.startswith("k_")}}
+    return {"": figures, **{key: figures[key] for key in sorted((key for key in figures if key.startswith("k_")), key=_number)}}
+
+
+def _number(key):
+    return int(key.rsplit("_", 1)[1])
 
 
 def _cells(way, figures, columns, name=""):
