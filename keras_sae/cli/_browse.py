@@ -3,6 +3,7 @@ from pathlib import Path
 from keras_sae import presets
 from keras_sae.cli._arguments import add_data_dir, add_preset
 from keras_sae.cli._package import load_package
+from keras_sae.cli._runs import PRESET, part_of_run
 
 SUMMARY = "write a page to look through the units of a model"
 DETAILS = (
@@ -32,7 +33,8 @@ def add_arguments(parser):
 
 
 def run(options):
-    directory = presets.find(options.preset)  # a wrong name is found before Keras is loaded
+    preset = part_of_run(options.preset, PRESET)
+    directory = presets.find(preset)  # a wrong name is found before Keras is loaded
     metadata = presets.read_metadata(directory)
     names = Path(options.names).expanduser().read_text(encoding="utf-8").splitlines() if options.names else None
     load_package()
@@ -42,7 +44,7 @@ def run(options):
     name = Path(str(options.preset).rstrip("/")).name
     data, described = _read(options, metadata, directory)
     path = browse(
-        SparseAutoencoder.from_preset(options.preset),
+        SparseAutoencoder.from_preset(preset),
         data,
         options.output or f"{name}.html",
         title=metadata.get("title") or name,
@@ -80,7 +82,7 @@ def _own(path, metadata):
     from keras_sae.cli._own_inputs import Inputs
 
     inputs = Inputs(path, metadata)
-    described = {"source": f"Data: {inputs.path.name}", "columns": inputs.columns or metadata["data"].get("columns")}
+    described = {"source": f"Data: {inputs.path.name}", "columns": inputs.columns or metadata.get("data", {}).get("columns")}
     if inputs.key == "file":
         described["names"] = inputs.names
     return np.concatenate(list(inputs.batches())), described

@@ -136,3 +136,16 @@ def test_the_command_shows_reference_inputs_and_the_licence(tmp_path, capsys):
     assert presets.read_metadata(presets.find(name))["data"]["licence"] in settings["source"]
     assert len(arrays["targets"]) == len(presets.load_reference(name)["inputs"])
     assert settings["threshold"] == 0.1  # sigmoid units are never exactly zero
+
+
+def test_the_command_shows_vectors_of_a_run_by_their_names(tmp_path):
+    model = DenseAutoencoder(6, 9, sparsity=KSparse(2))
+    model.save_to_preset(tmp_path / "run" / "preset")
+    (tmp_path / "run" / "run.json").write_text("{}")
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).normal(size=(4, 6)).astype("float32"))
+    (tmp_path / "words.txt").write_text("cat\ndog\nwürm\nsea lion\n", encoding="utf-8")
+    command = ["browse", "run", "vectors.npy", "--names", "words.txt", "--output", "page.html"]
+    assert main([str(tmp_path / each) if (tmp_path / each).exists() or "." in each else each for each in command]) == 0
+    settings, arrays = read(tmp_path / "page.html")
+    assert settings["names"] == ["cat", "dog", "würm", "sea lion"]
+    assert arrays["codes"].shape == (4, 9)
