@@ -324,6 +324,8 @@ def test_encode_refuses_other_shapes_and_existing_files(capsys, tmp_path):
     (tmp_path / "codes.npy").write_text("mine")
     assert run(capsys, "encode", "mnist_dense_ksparse", tmp_path / "images.npy", tmp_path / "codes.npy")[0] == 2
     assert (tmp_path / "codes.npy").read_text() == "mine"
+    status, _, said = run(capsys, "encode", "mnist_dense_ksparse", tmp_path / "images.npy", tmp_path / "none" / "codes.npy")
+    assert (status, "There is no folder" in said) == (2, True)
 
 
 def test_a_card_that_lies_is_found_out(capsys, tmp_path, small_recipe):

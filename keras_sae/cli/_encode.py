@@ -3,7 +3,7 @@ import os
 from keras_sae import presets
 from keras_sae.cli._arguments import add_preset
 from keras_sae.cli._package import load_package
-from keras_sae.cli._runs import refuse_existing
+from keras_sae.cli._runs import new_file
 
 SUMMARY = "encode images, the rows of a table or windows of a series"
 DETAILS = (
@@ -23,7 +23,7 @@ def add_arguments(parser):
 
 
 def run(options):
-    target = refuse_existing(options.codes)
+    target = new_file(options.codes)
     directory = presets.find(options.preset)  # a wrong name is found before Keras is loaded
     load_package()
     import numpy as np

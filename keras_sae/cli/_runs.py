@@ -22,3 +22,11 @@ def refuse_existing(path):
     if path.exists():
         raise FileExistsError(f"{str(path)!r} exists and is not overwritten. Choose another name, or remove it first.")
     return path
+
+
+def new_file(path):
+    """As `refuse_existing`, for a file in a folder that must be there."""
+    path = refuse_existing(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} for {path.name!r}. Make it first.")
+    return path

@@ -5,7 +5,7 @@ import inspect
 import keras
 
 from keras_sae import layers, models, regularizers
-from keras_sae._checks import nearest
+from keras_sae._checks import check_number, nearest
 
 _SOURCES = {
     "model": [models],
@@ -32,6 +32,8 @@ def make(role, description):
     """
     if isinstance(description, list) and role in _SOURCES:
         return [make(role, item) for item in description]
+    if role == "learning_rate" and not isinstance(description, dict):
+        return check_number(role, description, "is the size of the optimizer's steps", above=0)
     if not isinstance(description, dict):
         return description
     nested = all(isinstance(value, (dict, list)) for value in description.values())

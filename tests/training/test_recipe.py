@@ -67,6 +67,7 @@ def test_bad_overrides_are_refused_with_near_matches(recipe_file, override, mess
         ("model.code_unit=3", "'code_units'"),
         ("optimizer.class=SDG", "'SGD'"),
         ("optimizer.learning_rte=1", "'learning_rate'"),
+        ("optimizer.learning_rate=-1", "`learning_rate` is the size"),
         ("model.sparsity={class='KSpars', k=3}", "'KSparse'"),
         ("model.sparsity={k=3}", "class"),
     ],
