@@ -9,7 +9,16 @@ the same round; seconds of the processor, summed over threads, are less disturbe
     sparse     keras_sae, by the entries of the code
     dense      keras_sae, by dense codes
     relu_l1    plain Keras, ReLU and an L1 penalty, with Keras' Adam
-    torch      plain PyTorch, top-k and fused Adam; with --peers, which makes an environment for it, or --peers-python
+
+and with --peers, which makes an environment for them, or --peers-python, which names one,
+
+    torch                plain PyTorch, top-k and fused Adam
+    sae_lens             SAELens, TopKTrainingSAE with Adam
+    dictionary_learning  its TopKTrainer
+    overcomplete         its TopKSAE with Adam
+
+A peer that does not install or run is left out, with a message. `--plot FILE --json FILES` draws time against width from files
+that earlier runs wrote.
 """
 
 import argparse
@@ -28,6 +37,7 @@ BATCH = 1024
 SIZES = ["784x1000x25", "384x4096x32", "768x16384x32"]
 OURS = ("product", "sparse", "dense", "relu_l1")
 TORCH = "torch==2.13.0"  # a build for CPUs
+PEERS = {"torch": "numpy", "sae_lens": "sae-lens", "dictionary_learning": "dictionary-learning", "overcomplete": "overcomplete"}
 
 
 def tensorflow_way(way, x, units, k):
@@ -84,10 +94,51 @@ def torch_way(x, units, k):
     return step, torch.no_grad()(entries)
 
 
+def sae_lens_way(x, units, k):
+    import torch
+    from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
+    from sae_lens.saes.sae import TrainStepInput
+
+    x = torch.from_numpy(x)
+    model = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=x.shape[1], d_sae=units, k=k))
+    batch = TrainStepInput(sae_in=x, coefficients={}, dead_neuron_mask=None, n_training_steps=1, is_logging_step=False)
+    optimizer = torch.optim.Adam(model.parameters())
+    return torch_step(optimizer, lambda: model.training_forward_pass(batch).loss), torch.no_grad()(lambda: model.encode(x))
+
+
+def dictionary_learning_way(x, units, k):
+    import torch
+    from dictionary_learning.trainers.top_k import TopKTrainer
+
+    x = torch.from_numpy(x)
+    trainer = TopKTrainer(10**6, x.shape[1], units, k, layer=0, lm_name="none", device="cpu")
+    encode = torch.no_grad()(lambda: trainer.ae.encode(x, use_threshold=False))
+    return lambda: trainer.update(1, x), encode  # its step 0 takes a median first
+
+
+def overcomplete_way(x, units, k):
+    import torch
+    from overcomplete.sae import TopKSAE
+
+    x = torch.from_numpy(x)
+    model = TopKSAE(x.shape[1], nb_concepts=units, top_k=k)
+    optimizer = torch.optim.Adam(model.parameters())
+    return torch_step(optimizer, lambda: (x - model(x)[2]).square().mean()), torch.no_grad()(lambda: model.encode(x))
+
+
+def torch_step(optimizer, loss_of):
+    def step():
+        optimizer.zero_grad()
+        loss_of().backward()
+        optimizer.step()
+
+    return step
+
+
 def serve(way, inputs, units, k):
     """Runs what lines of standard input name, and answers with the seconds."""
     x = np.random.default_rng(0).normal(size=(BATCH, inputs)).astype("float32")
-    step, encode = torch_way(x, units, k) if way == "torch" else tensorflow_way(way, x, units, k)
+    step, encode = globals()[f"{way}_way"](x, units, k) if way in PEERS else tensorflow_way(way, x, units, k)
     functions = {"step": step, "encode": encode}
     for line in sys.stdin:
         function = functions[line.strip()]
@@ -115,11 +166,11 @@ class Way:
         )
 
     def run(self, what):
+        if self.process.poll() is not None:
+            return None
         print(what, file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"A way of computing ended: {' '.join(self.process.args)}")
-        return json.loads(answer)
+        return json.loads(answer) if answer else None
 
     def close(self):
         self.process.stdin.close()
@@ -129,6 +180,10 @@ class Way:
 def measure(size, rounds, pythons):
     """The figures of each way, by name."""
     ways = {name: Way(name, size, python) for name, python in pythons.items()}
+    for name, way in list(ways.items()):
+        if way.run("step") is None:
+            print(f"{name} does not run, and is left out: {' '.join(way.process.args)}", file=sys.stderr)
+            del ways[name]
     taken = {name: {"step": [], "encode": []} for name in ways}
     for number in range(rounds + 1):
         for what in ("step", "encode"):
@@ -162,34 +217,80 @@ def table(size, figures):
 
 
 def make_environment(folder):
-    """Makes an environment with PyTorch, and returns its Python."""
+    """Makes an environment with PyTorch and the peers that install. Returns its Python and the names of these."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = str(Path(folder) / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "-q", TORCH, "numpy"], check=True)
-    return python
+    installed = []
+    for name, package in PEERS.items():
+        if subprocess.run([python, "-m", "pip", "install", "-q", TORCH, package]).returncode:
+            print(f"{package} does not install, and is left out.", file=sys.stderr)
+        else:
+            installed.append(name)
+    # A torchvision that needs CUDA breaks libraries that import it where it is there.
+    if subprocess.run([python, "-c", "import torchvision"], stderr=subprocess.DEVNULL).returncode:
+        subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", "torchvision"])
+    return python, installed
+
+
+def plot(files, picture):
+    """Draws the processor's time of a step against the width of the code, for each way. All sizes must have one k."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    points = {}
+    for file in files:
+        for size, figures in json.loads(Path(file).read_text())["sizes"].items():
+            inputs, units, k = map(int, size.split("x"))
+            for name, row in figures.items():
+                points.setdefault((inputs, k), {}).setdefault(name, {})[units] = row["step_cpu_ms"]
+    (inputs, k), lines = max(points.items(), key=lambda each: max(map(len, each[1].values())))
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for name, line in lines.items():
+        axes.loglog(*zip(*sorted(line.items()), strict=True), "o-", label=name)
+    widths = sorted({units for line in lines.values() for units in line})
+    axes.set_xticks(widths, [f"{units:,}" for units in widths])
+    axes.minorticks_off()
+    axes.set(
+        xlabel="units", ylabel="processor time of a step, ms", title=f"{inputs} inputs, k = {k}, batch {BATCH}, float32, CPU"
+    )
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(picture, dpi=120)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="INPUTSxUNITSxK (default: %(default)s)")
+    parser.add_argument("--ways", nargs="+", choices=[*OURS, *PEERS], help="default: all that there are")
     parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
-    parser.add_argument("--peers", action="store_true", help="compare with PyTorch, in an environment made for it")
-    parser.add_argument("--peers-python", help="compare with PyTorch, by this Python, which has torch and NumPy")
-    parser.add_argument("--json", default="speed.json", help="file to write (default: %(default)s)")
+    parser.add_argument("--peers", action="store_true", help="compare with PyTorch libraries, in an environment made for them")
+    parser.add_argument("--peers-python", help="compare with PyTorch libraries, by this Python, which has them")
+    parser.add_argument(
+        "--json", nargs="+", default=["speed.json"], help="file to write, or files to plot (default: speed.json)"
+    )
+    parser.add_argument("--plot", help="picture to draw from the files, without measuring")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve(options.serve, *map(int, options.sizes[0].split("x")))
         return
+    if options.plot:
+        plot(options.json, options.plot)
+        return
     with tempfile.TemporaryDirectory() as folder:
         pythons = dict.fromkeys(OURS, sys.executable)
         if options.peers or options.peers_python:
-            pythons["torch"] = options.peers_python or make_environment(folder)
+            python, names = (options.peers_python, PEERS) if options.peers_python else make_environment(folder)
+            pythons.update(dict.fromkeys(names, python))
+        if options.ways:
+            pythons = {name: python for name, python in pythons.items() if name in ("product", *options.ways)}
         results = {}
         for size in options.sizes:
             results[size] = measure(size, options.rounds, pythons)
             table(size, results[size])
-            Path(options.json).write_text(json.dumps({"batch": BATCH, "sizes": results}, indent=1))
+            Path(options.json[0]).write_text(json.dumps({"batch": BATCH, "sizes": results}, indent=1))
 
 
 if __name__ == "__main__":

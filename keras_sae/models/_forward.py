@@ -15,12 +15,12 @@ class Forward(OwnSteps):
         """Whether the model computes with the few entries that a `KSparse` keeps, rather than with dense codes.
 
         None, the default, decides by the sizes: in `fit`, `evaluate` and `predict` on TensorFlow without XLA and without GPUs,
-        where the code has at least 1,024 units, and at least 64 for each entry that stays. True does so wherever it is
-        possible, also in calls of the model; False never. The model, its values and its gradients are the same, up to
-        rounding. Set it before `compile`; it is not saved.
+        where the code has at least 1,000 units, and for each entry that stays at least 40 in training and 64 otherwise. True
+        does so wherever it is possible, also in calls of the model; False never. The model, its values and its gradients are
+        the same, up to rounding. Set it before `compile`; it is not saved.
 
-        XLA would compute dense codes. So where the default takes this path, `compile(jit_compile=True)` warns and leaves XLA
-        out, unless `sparse_path` is False.
+        XLA would compute dense codes. So with at least 64 units for each entry, `compile(jit_compile=True)` warns and leaves
+        XLA out, unless `sparse_path` is set.
 
         A model can be run so if its code is made by a plain `Dense`, linear or ReLU, with a `KSparse` after it, and read by a
         `Dense` or `TiedDense` first. Quantised layers and layers with LoRA run as they are.
@@ -69,9 +69,9 @@ class Forward(OwnSteps):
 
     def _encode_and_decode(self, inputs, training):
         """What the encoder makes of `inputs`, a dictionary of codes and masks, and their reconstruction."""
-        if self._takes_sparse_path():
+        if self._takes_sparse_path(training):
             wanted = bool(self.penalties or self._untracked.code_metrics)
-            worth = pays if self.sparse_path is None else (lambda units, k: k < units)
+            worth = (lambda units, k: pays(units, k, training)) if self.sparse_path is None else (lambda units, k: k < units)
             outputs, codes = self._untracked.path(inputs, training, wanted, worth)
             return {"codes": codes, "masks": {}}, outputs
         made = self._untracked.encode(inputs, training=training)
@@ -92,14 +92,14 @@ class Forward(OwnSteps):
         )
         return False
 
-    def _takes_sparse_path(self):
+    def _takes_sparse_path(self, training=False):
         wanted = self.sparse_path
         if wanted is False or keras.backend.backend() != "tensorflow" or self.jit_compile:
             return False
         if wanted is None and not (getattr(self._untracked.forward, "own_step", False) and on_cpu()):
             return False
         path = self._current_path()
-        return path is not None and (wanted or pays(path.units, path.selection.k))
+        return path is not None and (wanted or pays(path.units, path.selection.k, training))
 
     def _current_path(self):
         """The sparse path of this model as it is now, or None."""

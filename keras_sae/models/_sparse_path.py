@@ -9,13 +9,14 @@ from keras_sae.layers import KSparse, TiedDense
 from keras_sae.ops import dense_entries, has_nan, largest_entries, sparse_dense_matmul, to_dense, without_nan
 
 # What pays was measured on a CPU with TensorFlow; see docs/speed.md.
-LEAST_UNITS = 1024
+LEAST_UNITS = 1000
 LEAST_UNITS_PER_ENTRY = 64
+LEAST_UNITS_PER_ENTRY_IN_TRAINING = 40  # where it leaves out more products
 
 
-def pays(units, k):
+def pays(units, k, training=False):
     """Whether the sparse path is faster for a code of this width with `k` entries."""
-    return units >= LEAST_UNITS and units >= LEAST_UNITS_PER_ENTRY * k
+    return units >= LEAST_UNITS and units >= k * (LEAST_UNITS_PER_ENTRY_IN_TRAINING if training else LEAST_UNITS_PER_ENTRY)
 
 
 class SparsePath:

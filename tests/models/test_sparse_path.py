@@ -228,6 +228,8 @@ def test_freezing_and_the_final_k_of_a_frozen_selection():
 def test_the_default_follows_the_sizes_in_the_models_own_steps():
     assert pays(4096, 32)
     assert not pays(1000, 25)
+    assert pays(1000, 25, training=True)
+    assert not pays(1000, 26, training=True)
     assert not pays(4096, 100)
     model = DenseAutoencoder(2, 1024, sparsity=KSparse(8))
     assert model.sparse_path is None
@@ -239,7 +241,7 @@ def test_the_default_follows_the_sizes_in_the_models_own_steps():
 
 
 def test_the_default_needs_many_units():
-    model = DenseAutoencoder(2, 1000, sparsity=KSparse(8))
+    model = DenseAutoencoder(2, 999, sparsity=KSparse(8))
     with model._own_step():
         assert not model._takes_sparse_path()
 
