@@ -84,6 +84,7 @@ def main():
     parser.add_argument("--rate", type=float, default=0.05, help="false-positive rate to calibrate for")
     parser.add_argument("--validate", action="store_true", help="measure on the last 10,000 training images")
     parser.add_argument("--baselines", action="store_true", help="measure detectors of scikit-learn instead")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="with --baselines, read every Nth image")
     parser.add_argument("--output", type=Path, help="JSON file of finished seeds")
     options = parser.parse_args()
     for name, value in zip(("score", "units", "k"), SETTINGS[options.data], strict=True):
@@ -94,9 +95,13 @@ def main():
     else:
         test = load_arrays(options.data, "test", options.data_dir)
     if options.baselines:
-        print_baselines(train, test)
+        print_baselines(*(tuple(array[:: options.every] for array in data) for data in (train, test)))
         return
-    made = {name: value for name, value in vars(options).items() if name not in ("data_dir", "seeds", "baselines", "output")}
+    made = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in ("data_dir", "seeds", "baselines", "every", "output")
+    }
     done = (
         json.loads(options.output.read_text()) if options.output and options.output.exists() else {"options": made, "seeds": {}}
     )
