@@ -26,6 +26,22 @@ class DecodedPenalty(KnownArguments, keras.regularizers.Regularizer):
 
     Attributes:
         counts_silence: Whether the penalty reads `silent`.
+
+    Example:
+
+    >>> class TwoLargest(DecodedPenalty):
+    ...     '''Charges the squared error of the reconstruction from the two largest entries.'''
+    ...
+    ...     def totals(self, decoding):
+    ...         errors = keras.ops.square(decoding.target - decoding.of_largest(2))
+    ...         return decoding.sum(keras.ops.mean(errors, axis=-1))[None]
+    ...
+    ...     def value(self, totals, positions):
+    ...         return totals[0] / positions
+    >>> model = DenseAutoencoder(4, 16, sparsity=[KSparse(4), TwoLargest()])
+    >>> model.compile("adam", "mse")
+    >>> sorted(model.fit(np.random.rand(8, 4), verbose=0).history)
+    ['loss', 'reconstruction_loss', 'two_largest']
     """
 
     counts_silence = False
