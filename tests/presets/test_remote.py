@@ -307,6 +307,7 @@ assert [os.waitpid(each, 0)[1] for each in children] == [0] * 8
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system where processes fork")
 def test_eight_processes_at_once_get_whole_presets_and_write_nothing_for_a_shipped_one(
     published, serve, cache, in_fresh_process

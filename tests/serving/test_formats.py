@@ -30,7 +30,10 @@ def run(path, inputs):
     return codes
 
 
-@pytest.mark.parametrize("suffix", RUNTIMES)
+# OpenVINO takes ten seconds; the tests of loaders run it on a SavedModel by default.
+@pytest.mark.parametrize(
+    "suffix", [pytest.param(each, marks=pytest.mark.slow) if each == ".xml" else each for each in RUNTIMES]
+)
 def test_each_format_is_run_by_its_own_runtime(suffix, model, tmp_path):
     pytest.importorskip(RUNTIMES[suffix][0], reason=f"the extra {RUNTIMES[suffix][1]} brings it")
     path = tmp_path / "new" / f"encoder{suffix}"
