@@ -56,6 +56,15 @@ def test_a_page_has_the_codes_and_its_pictures_add_up_to_the_reconstructions(tin
     assert settings["threshold"] == 0
 
 
+def test_units_after_the_strongest_add_up_in_one_picture(tmp_path):
+    model = DenseAutoencoder(6, 30, activation="sigmoid")  # all of its 30 units are active
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    _, arrays = read(browse(model, x, tmp_path / "page.html"))
+    outputs = np.asarray(model(x))
+    np.testing.assert_allclose(reconstructions(arrays), outputs, atol=0.05)
+    assert np.abs(reconstructions(arrays, _page_data.STEPS) - outputs).max() > 0.1
+
+
 def test_a_unit_of_maps_has_its_strongest_activation(tmp_path):
     model = ConvolutionalAutoencoder((8, 8, 1), [4], kernel_size=3, sparsity=WinnerTakeAll(spatial=True, lifetime=None))
     images = np.random.default_rng(0).uniform(size=(5, 8, 8, 1)).astype("float32")

@@ -24,7 +24,7 @@ def test_encoder_weights_excite_their_unit_most(model):
     layer = next(layer for layer in model.encoder.layers if hasattr(layer, "kernel"))
     inputs = weights[4].ravel() @ np.asarray(layer.kernel)
     np.testing.assert_allclose(inputs[4], np.linalg.norm(np.asarray(layer.kernel)[:, 4]), rtol=1e-5)  # Cauchy and Schwarz
-    np.testing.assert_array_equal(visualization.encoder_weights(model, [4]), weights[4:5])
+    np.testing.assert_allclose(visualization.encoder_weights(model, [4]), weights[4:5], rtol=1e-5)
 
 
 def test_features_of_patches_are_those_of_the_patch_where_the_unit_is_active():
