@@ -193,3 +193,15 @@ def test_all_minilm_in_keras_hub_gives_the_embeddings_of_the_model(tmp_path):
     cosines = vectors @ vectors.T
     assert cosines[0, 1] > 0.7
     assert cosines[0, 2] < 0.2
+
+
+@pytest.mark.slow  # builds a network of 90 layers
+def test_maps_of_a_network_of_keras_applications():
+    keras.utils.set_random_seed(0)
+    network = keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classes=3)
+    images = np.random.default_rng(0).uniform(-1, 1, size=(5, 32, 32, 3)).astype("float32")
+    both = activations(network, ["conv_pw_3_relu", "global_average_pooling2d"], images, batch_size=2)
+    expected = keras.Model(network.inputs, network.get_layer("conv_pw_3_relu").output).predict(images, verbose=0)
+    np.testing.assert_allclose(both["conv_pw_3_relu"], expected, rtol=1e-4, atol=1e-5)
+    rows = activations(network, "conv_pw_3_relu", images, positions="flatten")
+    np.testing.assert_allclose(rows, expected.reshape(-1, expected.shape[-1]), rtol=1e-4, atol=1e-5)
