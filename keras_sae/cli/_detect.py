@@ -4,7 +4,7 @@ import shutil
 
 from keras_sae import presets
 from keras_sae.cli._package import load_package
-from keras_sae.cli._runs import DETECTOR, new_file, part_of_run, refuse_existing
+from keras_sae.cli._runs import DETECTOR, part_of_run, refuse_existing
 
 SUMMARY = "score new samples with a detector"
 DETAILS = (
@@ -31,7 +31,7 @@ def add_arguments(parser):
 def run(options):
     detector_path = part_of_run(options.model, DETECTOR)
     directory = presets.find(detector_path)  # a wrong name is found before Keras is loaded
-    output = new_file(options.output)
+    output = refuse_existing(options.output)  # its folder is made
     maps = refuse_existing(options.maps) if options.maps else None
     load_package()
     from keras_sae.anomaly import AnomalyDetector

@@ -124,7 +124,11 @@ def test_only_dead_units_get_gradients_of_auxiliary_k():
     assert not moved[4:].any()
 
 
-@pytest.mark.parametrize("penalty", [SeveralK(6), NestedPrefixes(4), AuxiliaryK(2, dead_after=1), Contrast()], ids=lambda penalty: type(penalty).__name__)
+@pytest.mark.parametrize(
+    "penalty",
+    [SeveralK(6), NestedPrefixes(4), AuxiliaryK(2, dead_after=1), Contrast()],
+    ids=lambda penalty: type(penalty).__name__,
+)
 def test_parts_of_a_batch_and_sample_weights_count_as_in_one_batch(penalty):
     model = make(type(penalty).from_config(penalty.get_config()))
     if model.objective.silent is not None:

@@ -83,7 +83,7 @@ sparsity = { class = "KSparse", k = 1, select_by = "magnitude" }
 
 [optimizer]
 class = "SGD"
-learning_rate = 0.0
+learning_rate = 1e-12
 """
 
 
