@@ -40,8 +40,9 @@ class ContrastNormalization(KnownArguments, keras.layers.Layer):
 
     def call(self, inputs):
         inputs = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-        centred = inputs - ops.mean(inputs, axis=-1, keepdims=True)
-        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+        # A tuple of axes, because OpenVINO stumbles over the scalar that TensorFlow writes for one.
+        centred = inputs - ops.mean(inputs, axis=(-1,), keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=(-1,), keepdims=True)
         return ops.cast(centred / ops.sqrt(variance + self.offset), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

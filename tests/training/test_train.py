@@ -112,7 +112,7 @@ def test_a_decoder_that_shares_its_kernels_is_not_refitted(recipe_file):
 @pytest.mark.slow
 def test_the_decoder_of_the_best_epoch_is_refitted(recipe_file, tmp_path):
     validated = ["data.train=train[:200]", "data.validation=train[200:300]", "keep_best=true", "epochs=4", GROWING]
-    refit = "refit_decoder={epochs=1, optimizer={class='SGD', learning_rate=0.0}}"
+    refit = "refit_decoder={epochs=1, optimizer={class='SGD', learning_rate=1e-30}}"
     best = winners(recipe_file, *validated)
     train(best, tmp_path / "best", verbose=0)
     expected = trained_model(tmp_path / "best", best, (28, 28, 1))
