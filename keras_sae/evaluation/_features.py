@@ -25,7 +25,7 @@ def features(model, x, labels=None, *, gabor=False, overlap=False, samples=0, re
         gabor: Whether to count the features that are edges or bars (`gabor_fit`), for grey images. Takes long.
         overlap: Whether to measure the overlap of codes within and between classes (`support_overlap` of the first 3,000
             samples).
-        samples: Integer. Only the first so many of `x` are read; 0 for all. Wide maps of many images take long.
+        samples: Integer. How many samples to read, from the first; 0 for all. Wide maps of many images take long.
         report: Function called with a sentence before each step that takes long, such as `print`.
 
     Returns:

@@ -51,6 +51,25 @@ def rows_of(inputs, axes, weights=None):
     return samples.reshape(-1, *kept), np.repeat(weights, samples.shape[1])
 
 
+class CovarianceLayer(AdaptedLayer):
+    """An adapted layer that learns from the mean and the covariance of the last axis, and keeps shapes."""
+
+    def statistics(self, inputs, weights=None):
+        rows, weights = rows_of(inputs, 1, weights)
+        return [weights.sum(), weights @ rows, rows.T @ (rows * weights[:, None])]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+def principal_axes(sums):
+    """The mean, the variances along the eigenvectors of the covariance, largest first, and these as columns."""
+    count, total, products = sums
+    mean = total / count
+    variances, axes = np.linalg.eigh(products / count - np.outer(mean, mean))
+    return mean, variances[::-1].clip(0), axes[:, ::-1]
+
+
 def check_per(per, choices):
     """Raises ValueError unless `per` is one of the choices."""
     if per not in choices:

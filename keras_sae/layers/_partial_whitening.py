@@ -3,11 +3,11 @@ import numpy as np
 from keras import ops
 
 from keras_sae._checks import check_integer
-from keras_sae.layers._adapted import AdaptedLayer, rows_of
+from keras_sae.layers._adapted import CovarianceLayer, principal_axes
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class PartialWhitening(AdaptedLayer):
+class PartialWhitening(CovarianceLayer):
     """Shrinks the `rank` directions of largest variance to the variance of the next one. For the `features` of an autoencoder.
 
         centred = inputs - mean
@@ -60,15 +60,8 @@ class PartialWhitening(AdaptedLayer):
     def is_adapted(self):
         return bool((ops.convert_to_numpy(self.axes) != 0).any())
 
-    def statistics(self, inputs, weights=None):
-        rows, weights = rows_of(inputs, 1, weights)
-        return [weights.sum(), weights @ rows, rows.T @ (rows * weights[:, None])]
-
     def learn(self, sums):
-        count, total, products = sums
-        mean = total / count
-        variances, axes = np.linalg.eigh(products / count - np.outer(mean, mean))
-        variances, axes = variances[::-1].clip(0), axes[:, ::-1]  # largest first
+        mean, variances, axes = principal_axes(sums)
         largest, following = variances[: self.rank], variances[self.rank]
         self.mean.assign(mean)
         self.axes.assign(axes[:, : self.rank])
@@ -78,9 +71,6 @@ class PartialWhitening(AdaptedLayer):
         centred = ops.cast(inputs, self.mean.dtype) - self.mean
         along = ops.matmul(centred, self.axes) * self.shares  # (batch, ..., rank)
         return ops.cast(centred - ops.matmul(along, ops.transpose(self.axes)), self.compute_dtype)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
     def get_config(self):
         return {**super().get_config(), "rank": self.rank}

@@ -3,11 +3,11 @@ import numpy as np
 from keras import ops
 
 from keras_sae._checks import check_number
-from keras_sae.layers._adapted import AdaptedLayer, rows_of
+from keras_sae.layers._adapted import CovarianceLayer, principal_axes
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class ZCAWhitening(AdaptedLayer):
+class ZCAWhitening(CovarianceLayer):
     """Removes the correlations between the entries of a patch, and changes it as little as possible.
 
         outputs = (inputs - mean) @ matrix
@@ -57,23 +57,14 @@ class ZCAWhitening(AdaptedLayer):
         matrix = ops.convert_to_numpy(self.matrix)
         return bool((matrix != np.eye(len(matrix))).any())
 
-    def statistics(self, inputs, weights=None):
-        rows, weights = rows_of(inputs, 1, weights)
-        return [weights.sum(), weights @ rows, rows.T @ (rows * weights[:, None])]
-
     def learn(self, sums):
-        count, total, products = sums
-        mean = total / count
-        variances, axes = np.linalg.eigh(products / count - np.outer(mean, mean))
+        mean, variances, axes = principal_axes(sums)
         self.mean.assign(mean)
-        self.matrix.assign(axes / np.sqrt(variances.clip(0) + self.epsilon) @ axes.T)
+        self.matrix.assign(axes / np.sqrt(variances + self.epsilon) @ axes.T)
 
     def call(self, inputs):
         inputs = ops.cast(inputs, self.mean.dtype)
         return ops.cast(ops.matmul(inputs - self.mean, self.matrix), self.compute_dtype)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}

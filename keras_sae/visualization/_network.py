@@ -15,8 +15,8 @@ def plot_network(model, x, entries=12, units=16, figure=None):
         model: A `SparseAutoencoder` whose code is a vector of units.
         x: One input, an array of the shape that the model reads.
         entries: Integer, at least 1. How many entries of the input and of the reconstruction to draw, from weak to strong.
-        units: Integer, at least 1. How many units to draw: half of them the most active ones, the others silent, where there
-            are so many.
+        units: Integer, at least 1. How many units to draw: half of them are the most active ones, the others silent ones if
+            the code has enough of both.
         figure: Matplotlib figure or subfigure to draw in. A new one by default.
 
     Returns:
