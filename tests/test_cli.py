@@ -403,6 +403,8 @@ def test_compare(capsys, monkeypatch):
     assert re.search(r"^plain ReLU +0\.\d{4} +\d+\.\d +\d\.\d{4} +\d+ +\d+\.\d % +\d+\.\d\d +1\.00$", printed, re.MULTILINE)
     assert re.search(r"^KSparse +0\.\d{4} +1\.0 ", printed, re.MULTILINE)
     assert "16 units, 1 epochs of 2,000 images" in printed
+    status, printed, _ = run(capsys, "compare", "--units", "16", "--epochs", "1", "--rounds", "0", "--markdown")
+    assert re.search(r"^\| KSparse \| 0\.\d{4} \| 1\.0 \|.* % \| - \|$", printed, re.MULTILINE)
 
 
 def test_quickstart(capsys, tmp_path):

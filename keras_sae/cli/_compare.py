@@ -1,3 +1,4 @@
+from keras_sae._markdown import table
 from keras_sae.cli._package import load_package
 
 SUMMARY = "compare the mechanisms that make a code sparse"
@@ -14,6 +15,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--rounds", type=int, default=25, metavar="N", help="rounds of timing, or 0 to skip timing (default: %(default)s)"
     )
+    parser.add_argument("--markdown", action="store_true", help="print a table in Markdown, as in docs/mechanisms.md")
 
 
 def run(options):
@@ -30,14 +32,35 @@ def run(options):
         rounds=options.rounds,
         report=lambda line: print(line, flush=True),
     )
+    note = (
+        f"{options.units} units, {options.epochs} epochs of {len(train[0]):,} images, batch size 256.\n"
+        "l0: active units per image. A unit is active if it is not zero; with sigmoid units, which never are, above 0.1.\n"
+        "ratio: time per step, divided by that of the plain autoencoder; median over rounds that measure both in turn."
+    )
+    if options.markdown:
+        header = ("mechanism", "error (mse)", "active units", "mean rate", "dead units", "probe accuracy", "time of a step")
+        print("\n" + "\n".join(table(header, [(row["name"], *_cells(row)) for row in rows])) + f"\n\n{note}")
+        return
     width = max(len(row["name"]) for row in rows)
     print(f"\n{'':{width}}  {'mse':>7}  {'l0':>6}  {'rate':>7}  {'dead':>5}  {'probe':>6}  {'ms/step':>7}  {'ratio':>5}")
     for row in rows:
-        figures = f"{row['reconstruction_error']:7.4f}  {row['l0']:6.1f}  {row['mean_rate']:7.4f}  {row['dead_units']:5d}"
-        timing = f"{row['step_ms']:7.2f}  {row['step_ratio']:5.2f}" if options.rounds else f"{'-':>7}  {'-':>5}"
-        print(f"{row['name']:{width}}  {figures}  {row['probe_accuracy']:4.1f} %  {timing}")
-    print(
-        f"\n{options.units} units, {options.epochs} epochs of {len(train[0]):,} images, batch size 256.\n"
-        "l0: active units per image. A unit is active if it is not zero; with sigmoid units, which never are, above 0.1.\n"
-        "ratio: time per step, divided by that of the plain autoencoder; median over rounds that measure both in turn."
+        *figures, ratio = _cells(row)
+        cells = [*figures, f"{row['step_ms']:.2f}" if options.rounds else "-", ratio]
+        print(
+            f"{row['name']:{width}}",
+            *(f"{cell:>{size}}" for cell, size in zip(cells, (7, 6, 7, 5, 6, 7, 5), strict=True)),
+            sep="  ",
+        )
+    print(f"\n{note}")
+
+
+def _cells(row):
+    """The figures of a mechanism as texts; the last one is the ratio of the times of a step."""
+    return (
+        f"{row['reconstruction_error']:.4f}",
+        f"{row['l0']:.1f}",
+        f"{row['mean_rate']:.4f}",
+        str(row["dead_units"]),
+        f"{row['probe_accuracy']:.1f} %",
+        f"{row['step_ratio']:.2f}" if "step_ratio" in row else "-",
     )

@@ -31,7 +31,9 @@ def mechanisms(units):
         arguments = dict(row)
         name = arguments.pop("name")
         if "sparsity" in arguments:
-            arguments["sparsity"] = _make(units, settings["units"], **arguments["sparsity"])
+            given = arguments["sparsity"]
+            parts = [_make(units, settings["units"], **part) for part in (given if isinstance(given, list) else [given])]
+            arguments["sparsity"] = parts if isinstance(given, list) else parts[0]
         made[name] = arguments
     return made
 

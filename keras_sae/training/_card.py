@@ -1,4 +1,5 @@
 import math
+import shlex
 
 from keras_sae._markdown import table as markdown_table
 from keras_sae._nouns import noun_of
@@ -35,6 +36,7 @@ def render(metadata):
         *_usage(metadata, preset, noun),
         "```",
         "",
+        *_browse(preset, metadata["data"]["name"]),
         *_figures(metadata),
         *_text("Limits", recipe.get("notes", "")),
         *_origin(metadata),
@@ -55,6 +57,16 @@ def _usage(metadata, preset, noun):
         f"features = model.features.predict({noun}s)  # for classifiers: {given} to {_shape(metadata['features_shape'])}",
         f"codes = model.encoder.predict({noun}s)  # {_shape(metadata['code_shape'])}",
     ]
+
+
+def _browse(preset, data):
+    """The commands that write a page to look through the units."""
+    command = f"keras-sae browse {shlex.quote(preset)}"
+    every = f"{command} {shlex.quote(data)}"
+    lines = [command] if data == "fashion_mnist" else [f"{command:{len(every)}}  # on the examples in the preset", every]
+    if len(lines) == 2:
+        lines[1] += "  # on the test data"
+    return ["To look through its units in a browser:", "", "```", *lines, "```", ""]
 
 
 def _figures(metadata):

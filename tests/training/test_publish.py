@@ -167,7 +167,14 @@ def test_every_suite_is_measured_told_and_measured_again(recipe_file, tmp_path):
     assert set(metadata["metrics"]) == set(SUITES)
     text = (directory / "README.md").read_text()
     assert text == render(metadata)
-    for part in ("## Intended use\n\nFor tests.", "Fine-tuned", "Anomaly detection", "Denoising", "features.png"):
+    for part in (
+        "## Intended use\n\nFor tests.",
+        "Fine-tuned",
+        "Anomaly detection",
+        "Denoising",
+        "keras-sae browse",
+        "features.png",
+    ):
         assert part in text
     assert re.search(r"\| error \| 90.00 % \| .* % \| reached \|", text)
     assert re.search(r"\| AUROC \| 99.90 \| [0-9.]+ \| not reached \|", text)
