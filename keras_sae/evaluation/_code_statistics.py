@@ -2,7 +2,7 @@ import keras
 import numpy as np
 
 from keras_sae.evaluation._encode import batches_of, encode
-from keras_sae.metrics import ACTIVE_ABOVE, L0, DeadUnits, MeanRate
+from keras_sae.metrics import ACTIVE_ABOVE, L0, DeadUnits, ExplainedVariance, MeanRate
 
 
 def code_statistics(model, x, batch_size=1000):
@@ -16,6 +16,8 @@ def code_statistics(model, x, batch_size=1000):
     Returns:
         Dictionary of plain numbers:
             `reconstruction_error`: mean squared error over inputs and their entries, after preprocessing;
+            `explained_variance`: the share of the variance of the same that reconstructions explain, 1 at most, as in
+            `keras_sae.metrics.ExplainedVariance`;
             `l0`: mean number of active units at a position;
             `mean_rate`: mean activation over positions and units;
             `dead_units`: number of units active at no position;
@@ -28,7 +30,7 @@ def code_statistics(model, x, batch_size=1000):
     threshold = 0.0 if (first == 0).any() else ACTIVE_ABOVE
     units = first.shape[-1]
     l0, mean_rate, dead_units = L0(threshold), MeanRate(), DeadUnits(units, threshold)
-    error = keras.metrics.Mean()
+    error, explained = keras.metrics.Mean(), ExplainedVariance()
     for inputs in batches_of(model.encoder, x, batch_size):
         code = model.encoder(inputs, training=False)
         for metric in (l0, mean_rate, dead_units):
@@ -37,8 +39,10 @@ def code_statistics(model, x, batch_size=1000):
         if model.preprocessing is not None:
             inputs = keras.ops.convert_to_numpy(model.preprocessing(inputs, training=False))
         error.update_state(np.square(reconstruction - inputs))
+        explained.update_state(inputs, reconstruction)
     return {
         "reconstruction_error": float(error.result()),
+        "explained_variance": float(explained.result()),
         "l0": float(l0.result()),
         "mean_rate": float(mean_rate.result()),
         "dead_units": int(dead_units.result()),

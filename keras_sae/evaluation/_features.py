@@ -87,6 +87,7 @@ def _section(figures, options, metadata):
     active = "not zero" if figures["active_above"] == 0 else f"above {figures['active_above']:g}"
     rows = [
         (f"Reconstruction error (mean squared error per {entry})", f"{figures['reconstruction_error']:.5f}"),
+        *_explained(figures),
         (f"L0: active entries of {code} ({active})", f"{figures['l0'] * positions:.1f} of {figures['units'] * positions}"),
         ("Mean rate", f"{figures['mean_rate']:.4f}"),
         (f"Dead units: active for no test {noun}", f"{figures['dead_units']} of {figures['units']}"),
@@ -104,10 +105,16 @@ def _section(figures, options, metadata):
     return ["### Code and features", "", *([f"Measured on {read}.", ""] if read else []), *table(("", ""), rows), ""]
 
 
+def _explained(figures):
+    # Cards of earlier versions do not have this figure.
+    return [("Explained variance", f"{figures[key]:.3f}") for key in ("explained_variance",) if key in figures]
+
+
 def _paths(options):
     gabor = ("gabor.well_fitted", "gabor.noise") if options.get("gabor") else ()
     overlap = ("overlap.within", "overlap.between") if options.get("overlap") else ()
-    return ("reconstruction_error", "l0", "mean_rate", "dead_units", "units", "active_above", "coherence", *gabor, *overlap)
+    of_code = ("l0", "mean_rate", "dead_units", "units", "active_above", "coherence")
+    return ("reconstruction_error", "explained_variance", *of_code, *gabor, *overlap)
 
 
 def _check(options, shape):
@@ -120,7 +127,7 @@ SUITE = Suite(
     _section,
     on_every_card=True,
     unit="",
-    agrees=within({"gabor": 0.01}),
+    agrees=within({"gabor": 0.01, "explained_variance": 0.001}),
     figures=_paths,
     check=_check,
     reads_labels=lambda options: bool(options.get("overlap")),

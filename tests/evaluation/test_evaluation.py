@@ -1,6 +1,7 @@
 import json
 import sys
 
+import keras
 import numpy as np
 import pytest
 from mechanisms import OTHERS
@@ -23,6 +24,17 @@ def test_statistics_equal_those_computed_by_hand(sample):
     assert measured["active_above"] == 0
     error = np.square(model.predict(images, verbose=0) - images).mean()
     assert measured["reconstruction_error"] == pytest.approx(error, rel=1e-4)
+    variance = np.square(images - images.mean(axis=0)).mean()
+    assert measured["explained_variance"] == pytest.approx(1 - error / variance, abs=1e-4)
+
+
+def test_explained_variance_is_that_of_inputs_after_preprocessing():
+    x = np.random.default_rng(0).normal(1, 2, (40, 6)).astype("float32")
+    model = DenseAutoencoder(6, 20, sparsity=KSparse(4), preprocessing=keras.layers.UnitNormalization(), center=True)
+    model.adapt(x)
+    target = x / np.linalg.norm(x, axis=1, keepdims=True)
+    expected = 1 - np.square(model.predict(x, verbose=0) - target).sum() / np.square(target - target.mean(axis=0)).sum()
+    assert evaluation.code_statistics(model, x, batch_size=7)["explained_variance"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_units_that_are_never_zero_are_counted_above_a_tenth(sample):

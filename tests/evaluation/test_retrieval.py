@@ -36,8 +36,13 @@ def test_recall_accuracy_and_bytes_by_hand(axes):
     assert (result["items"], result["queries"]) == (6, 6)
     # Codes tell 0, 10, 40 from 50, 88, 100 degrees and nothing else; of equal items the first one is found. The nearest are
     # 10, 0, 50, 40, 100, 88 degrees, and the codes find 10, 0, 0, 88, 50, 50.
+    explained = result["reconstruction"].pop("explained_variance")
     for way in ("code", "reconstruction"):
         assert result[way] == {"bytes": 4.0, "recall_1": pytest.approx(2 / 6), "recall_2": pytest.approx(10 / 12)}
+    # The reconstruction is the larger coordinate; the smaller one, in absolute value, is lost.
+    lost = np.square(np.abs(PLANE).min(axis=1)).sum() / np.square(PLANE - PLANE.mean(axis=0)).sum()
+    assert explained == pytest.approx(1 - lost, abs=1e-3)
+    assert result["k_2"]["reconstruction"]["explained_variance"] == pytest.approx(1, abs=1e-3)
     # Two entries are the vector itself. The item at 0 degrees has one entry.
     assert result["k_2"]["code"] == {"bytes": pytest.approx(44 / 6), "recall_1": 1.0, "recall_2": 1.0}
     assert result["dense"] == {"bytes": 8}
@@ -143,6 +148,7 @@ def test_the_card_shows_it(axes):
     text = "\n".join(SUITES["retrieval"].section(figures, {}, {"input_shape": (2,), "data": {}}))
     assert "### Search: 6 test samples among 6 items" in text
     assert "| **sparse code** | 4 | 0.333 |" in text
+    assert f"{figures['k_2']['reconstruction']['explained_variance']:.3f} |" in text
     assert "| **sparse code**, 2 entries | 7 | 1.000 |" in text
     other = {**figures, "milliseconds": {}, "product_quantisation": {"bytes": 2}}
     assert all(row[-1] for row in SUITES["retrieval"].compare(figures, other) if row[0] != ("product_quantisation",))
