@@ -29,7 +29,8 @@ def activations(model, layer, data, cache=None, positions="keep", mask=None, bat
         data: Inputs, given to the model as they are, without scaling: an array; a dictionary or list of arrays, for models
             with several inputs; or a `tf.data.Dataset`, `PyDataset` or generator of batches, of which labels and weights are
             ignored. Give it unshuffled.
-        cache: Folder for the result, `<layer>.npy` for each layer. None: a temporary file, which ends with the process.
+        cache: Folder for the result, `<layer>.npy` for each layer. None: a temporary file, which ends with the process. One
+            process at a time fills a folder. Others that want the same wait for it (not on Windows).
         positions: What becomes of the axes between the first and the last, such as the tokens of a text or the height and
             width of a map. `"keep"`: they stay. `"flatten"`: each position becomes a row. `"mean"`: their mean.
         mask: Which positions count, for `"flatten"` and `"mean"`: the key of an input, such as `"padding_mask"`, or a
@@ -66,7 +67,8 @@ def activations(model, layer, data, cache=None, positions="keep", mask=None, bat
     with contextlib.ExitStack() as stack:
         if cache is None:  # the mappings of the files stay when the folder is gone
             cache = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        files = stack.enter_context(GrowingArrays(Path(cache).expanduser(), list(layers), settings))
+        say = report or (lambda sentence: None)
+        files = stack.enter_context(GrowingArrays(Path(cache).expanduser(), list(layers), settings, say))
         arrays = _compute(files, model, layers, data, mask, batch_size, report)
     return arrays if isinstance(layer, list | tuple) else next(iter(arrays.values()))
 

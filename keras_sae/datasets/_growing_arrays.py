@@ -1,9 +1,15 @@
+import contextlib
 import json
 import os
 import re
 from pathlib import Path
 
 import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks, so two processes must not fill one folder there
+    fcntl = None
 
 _RECORD = "activations.json"
 _HEADER = 256  # bytes before the first entry of a .npy file: the shape is written there when it is known
@@ -12,42 +18,76 @@ _HEADER = 256  # bytes before the first entry of a .npy file: the shape is writt
 class GrowingArrays:
     """Arrays on disk, `<name>.npy` in a folder, to which rows are appended, and a record of how far they are.
 
-    A file that grows ends in `.part`. What follows its last record is cut off when the folder is opened again.
+    A file that grows ends in `.part`. What follows its last record is cut off when the folder is opened again. One process at a
+    time fills a folder, and others wait until it is complete or the process has ended.
 
     Args:
         folder: The folder. It is made if there is none.
         names: Names of the arrays.
         settings: Dictionary of plain data that says what the arrays hold. A folder with other settings is refused.
+        say: Function called with a sentence before it waits for another process.
 
     Attributes:
         done: Integer, the inputs whose results are in the files.
         complete: Whether that is all of them.
     """
 
-    def __init__(self, folder, names, settings):
+    def __init__(self, folder, names, settings, say=lambda sentence: None):
         self.folder = Path(folder)
         self.settings = settings
         self.paths = {name: self.folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.npy" for name in names}
         self.shapes, self.done, self.complete, self.digest = {}, 0, False, None
-        self._open_files = {}
+        self._open_files, self._lock = {}, None
         self.folder.mkdir(parents=True, exist_ok=True)
-        if (self.folder / _RECORD).exists():
-            self._read()
+        if not self._recorded().get("complete"):  # a complete one does not change any more
+            self._claim(say)
+        try:
+            self._open()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._close_files()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _close_files(self):
+        for file in self._open_files.values():
+            file.close()
+
+    def _claim(self, say):
+        """Waits until no other process fills the folder, where the file system has locks. They end with their process."""
+        if fcntl is None:
+            return
+        self._lock = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"Another process fills the cache {str(self.folder)!r}. Waiting for it ...")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            pass
+
+    def _recorded(self):
+        with contextlib.suppress(FileNotFoundError):
+            return json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
+        return {}
+
+    def _open(self):
+        if record := self._recorded():
+            self._read(record)
             return
         for path in self.paths.values():
             if path.exists() or _part(path).exists():
                 self.refuse("has files that `activations` did not write")
         self.record(0, None)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        for file in self._open_files.values():
-            file.close()
-
-    def _read(self):
-        record = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
+    def _read(self, record):
         for key, value in self.settings.items():
             if record["settings"].get(key) != value:
                 self.refuse(f"was made with another `{key}`: {record['settings'].get(key)!r}, now {value!r}")
@@ -119,7 +159,7 @@ class GrowingArrays:
         """Completes the files, and returns a dictionary of memory-mapped arrays."""
         if not self.complete:
             self.record(done, digest)
-            self.__exit__()
+            self._close_files()
             for name, path in self.paths.items():
                 if not path.exists():
                     with _part(path).open("r+b") as file:

@@ -51,7 +51,7 @@ def random_projection(train, items, size):
 def why_no_product_quantisation(vectors):
     """Why `product_quantisation` cannot learn from this many vectors, or "" if it can."""
     if importlib.util.find_spec("faiss") is None:
-        return "it needs faiss (pip install faiss-cpu)"
+        return 'it needs faiss (pip install "keras_sae[search]")'
     return f"it needs {_CENTROIDS} training vectors" if vectors < _CENTROIDS else ""
 
 

@@ -1,12 +1,18 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from keras_sae.datasets import activations
-from keras_sae.models import DenseAutoencoder
+import keras_sae
+from keras_sae.datasets import activations, load_arrays
+from keras_sae.layers import KSparse
+from keras_sae.metrics import ExplainedVariance
+from keras_sae.models import DenseAutoencoder, start_from_samples
 
 X = np.random.default_rng(0).normal(size=(10, 6)).astype("float32")
 MAPS = np.random.default_rng(1).normal(size=(7, 5, 5, 2)).astype("float32")
@@ -121,6 +127,74 @@ def test_an_interrupted_call_goes_on_and_a_finished_one_computes_nothing(tmp_pat
     np.testing.assert_array_equal(activations(model, "hidden", interrupted(None), cache), result)
 
 
+# Without Keras, so that it starts at once. Its second argument is the row after which it rests.
+FILL = """
+import importlib.util, sys, time
+import numpy as np
+
+spec = importlib.util.spec_from_file_location("growing_arrays", sys.argv[1])
+growing_arrays = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(growing_arrays)
+say = lambda sentence: print(sentence, flush=True)
+with growing_arrays.GrowingArrays(sys.argv[2], ["rows"], {"dtype": "float32"}, say) as files:
+    say(f"starts at {files.done}")
+    for row in range(files.done, 6):
+        files.append("rows", np.full((1, 2), row))
+        files.record(row + 1, "digest")
+        if row == int(sys.argv[3]):
+            files.append("rows", np.full((1000, 2), -1))  # reaches the disk, and is not recorded
+            say("rests")
+            time.sleep(60)
+    say(files.finish(6, "digest")["rows"].tolist())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_a_second_process_waits_and_goes_on_when_the_first_is_killed(tmp_path):
+    file = Path(keras_sae.__file__).parent / "datasets" / "_growing_arrays.py"
+
+    def start(rests_after):
+        command = [sys.executable, "-c", FILL, str(file), str(tmp_path), str(rests_after)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    first = start(rests_after=3)
+    try:
+        assert [first.stdout.readline() for _ in range(2)] == ["starts at 0\n", "rests\n"]
+        with start(rests_after=-1) as second:
+            assert second.stdout.readline().startswith("Another process fills the cache")
+            first.kill()
+            rows = [[float(row)] * 2 for row in range(6)]
+            assert second.communicate(timeout=60)[0] == f"starts at 4\n{rows}\n"
+    finally:
+        first.kill()
+        first.communicate()
+    np.testing.assert_array_equal(np.load(tmp_path / "rows.npy"), rows)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["activations.json", "rows.npy"]
+
+
+TWICE = """
+import sys, time
+import keras
+import numpy as np
+from keras_sae.datasets import activations
+
+keras.utils.set_random_seed(0)
+model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, name="hidden")])
+batches = (np.full((2, 6), number, "float32") for number in range(10) if not time.sleep(0.1))
+print(activations(model, "hidden", batches, sys.argv[1], report=print).sum(axis=1).tolist())
+"""
+
+
+@pytest.mark.slow  # loads Keras in two processes
+def test_two_processes_with_one_cache_get_the_same(tmp_path):
+    command = [sys.executable, "-c", TWICE, str(tmp_path / "cache")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    one, other = (process.communicate(timeout=300)[0].splitlines()[-1] for process in processes)
+    assert one == other
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["activations.json", "hidden.npy"]
+    np.testing.assert_allclose(np.load(tmp_path / "cache" / "hidden.npy").sum(axis=1), json.loads(one), rtol=1e-6)
+
+
 def test_a_cache_of_something_else_is_refused(tmp_path):
     model = dense()
     activations(model, "hidden", X, tmp_path)
@@ -195,13 +269,31 @@ def test_all_minilm_in_keras_hub_gives_the_embeddings_of_the_model(tmp_path):
     assert cosines[0, 2] < 0.2
 
 
-@pytest.mark.slow  # builds a network of 90 layers
-def test_maps_of_a_network_of_keras_applications():
+@pytest.mark.slow  # trains a network of 90 layers
+def test_maps_of_a_network_of_keras_applications_train_a_sparse_autoencoder(tmp_path):
     keras.utils.set_random_seed(0)
-    network = keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classes=3)
-    images = np.random.default_rng(0).uniform(-1, 1, size=(5, 32, 32, 3)).astype("float32")
-    both = activations(network, ["conv_pw_3_relu", "global_average_pooling2d"], images, batch_size=2)
-    expected = keras.Model(network.inputs, network.get_layer("conv_pw_3_relu").output).predict(images, verbose=0)
-    np.testing.assert_allclose(both["conv_pw_3_relu"], expected, rtol=1e-4, atol=1e-5)
-    rows = activations(network, "conv_pw_3_relu", images, positions="flatten")
-    np.testing.assert_allclose(rows, expected.reshape(-1, expected.shape[-1]), rtol=1e-4, atol=1e-5)
+    (train, labels), (test, test_labels) = (load_arrays("fashion_mnist_sample", split) for split in ("train", "test"))
+    train, test = (np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)]) / np.float32(255) for images in (train, test))
+    network = keras.applications.MobileNet((32, 32, 1), alpha=0.25, weights=None, classes=10, dropout=0)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9  # the default needs more steps
+    network.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    network.fit(train, labels, batch_size=50, epochs=6, verbose=0)
+    assert network.evaluate(test, test_labels, verbose=0)[1] > 0.5
+
+    read = {"positions": "flatten", "batch_size": 100}
+    layers = ["conv_pw_3_relu", "global_average_pooling2d"]
+    rows = activations(network, layers, train, tmp_path / "train", **read)
+    of_test = activations(network, layers, test, tmp_path / "test", **read)
+    assert [each.shape for each in rows.values()] == [(len(train) * 8 * 8, 32), (len(train), 256)]
+    maps = keras.Model(network.inputs, [network.get_layer(name).output for name in layers]).predict(test, verbose=0)
+    for expected, found in zip(maps, of_test.values(), strict=True):
+        np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-3, atol=1e-4)
+
+    for name, units, k, least in zip(layers, (64, 512), (8, 16), (0.7, 0.5), strict=True):
+        model = DenseAutoencoder(rows[name].shape[1], units, sparsity=KSparse(k), tied=True)
+        start_from_samples(model, np.asarray(rows[name][:5000]))
+        model.compile(keras.optimizers.Adam(3e-3), "mse", metrics=[ExplainedVariance()])
+        model.fit(rows[name][:10_000], batch_size=100, epochs=5, verbose=0)
+        assert model.evaluate(of_test[name][:10_000], verbose=0, return_dict=True)["explained_variance"] > least

@@ -120,7 +120,7 @@ def test_compressed_vectors_lose_what_they_must():
 
 
 def test_product_quantisation_finds_vectors_that_are_centroids():
-    pytest.importorskip("faiss", reason="product quantisation needs faiss: pip install faiss-cpu")
+    pytest.importorskip("faiss", reason='product quantisation needs faiss: pip install "keras_sae[search]"')
     corners = np.array([[-1, -1, 5], [1, -1, 5], [1, 1, 5]], "float32")
     restored, size = compression.product_quantisation(np.tile(corners, (100, 1)), corners, 2)
     assert size == 2
