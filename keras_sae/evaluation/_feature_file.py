@@ -10,6 +10,8 @@ from keras_sae.evaluation._encode import batches_of
 
 # Entries of features that are read at a time.
 _MOST_ENTRIES = 16_000_000
+# Batches that are computed before the model is compiled.
+_EAGER = 20
 
 
 class FeatureFile:
@@ -36,15 +38,18 @@ class FeatureFile:
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(len(self))
             return FeatureFile(self.path, self.shape[1], self.start + start, self.start + max(start, stop), self.scale)
-        with open(self.path, "rb") as file:
-            return np.stack([self._read(file, int(row), 1)[0] for row in rows])
+        return self._rows[self.start + np.asarray(rows, int)] / self.scale
 
     def parts(self):
         """Arrays of the rows in their order."""
+        for part in self.stored_parts():
+            yield part if self.scale == 1 else part / self.scale
+
+    def stored_parts(self):
+        """The same as they lie on the disk, not divided by `scale`. Nothing is copied."""
         count = max(1, _MOST_ENTRIES // self.shape[1])
-        with open(self.path, "rb") as file:
-            for row in range(0, len(self), count):
-                yield self._read(file, row, min(count, len(self) - row))
+        for row in range(self.start, self.start + len(self), count):
+            yield self._rows[row : min(row + count, self.start + len(self))]
 
     def over_deviation(self):
         """The same features divided by their overall standard deviation, and that."""
@@ -55,10 +60,12 @@ class FeatureFile:
         deviation = np.float32(np.sqrt(max(square - mean**2, 0)) or 1)
         return FeatureFile(self.path, self.shape[1], self.start, self.start + len(self), self.scale * deviation), deviation
 
-    def _read(self, file, row, count):
-        file.seek(4 * self.shape[1] * (self.start + row))
-        values = np.fromfile(file, "float32", count * self.shape[1]).reshape(count, -1)
-        return values if self.scale == 1 else values / self.scale
+    @property
+    def _rows(self):
+        """All rows of the file, read when they are used."""
+        if not self.path.stat().st_size:
+            return np.zeros((0, self.shape[1]), "float32")
+        return np.memmap(self.path, "float32", "r").reshape(-1, self.shape[1]).view(np.ndarray)
 
 
 @contextlib.contextmanager
@@ -92,17 +99,25 @@ def features_on_disk(model, x, flips=False, folder=None, held_out=0):
         with open(path, "wb") as file:
             for part in (x[:kept], x[kept:]) if flips else (x,):
                 for mirrored in (False, True) if flips else (False,):
-                    for batch in batches_of(function, part):
-                        batch = np.flip(batch, axis=-2) if mirrored else batch
-                        features = as_rows(function, batch)
+                    for features in rows_of(function, part, mirrored):
                         features.tofile(file)
                         width, rows = features.shape[1], rows + len(features)
         yield FeatureFile(path, width, 0, rows)
 
 
-def as_rows(function, batch):
+def rows_of(function, x, mirrored=False):
+    """The features of `x`, or of its horizontal mirror images, as float32 arrays `(n, width)` of some rows each."""
+    for number, batch in enumerate(batches_of(function, x)):
+        # Compiling takes as long as a few batches.
+        yield as_rows(function, np.flip(batch, axis=-2) if mirrored else batch, compiled=number >= _EAGER)
+
+
+def as_rows(function, batch, compiled=False):
     """The features of a batch as a float32 array `(n, width)`."""
-    features = function(batch, training=False) if hasattr(function, "layers") else function(batch)
+    if compiled and hasattr(function, "predict_on_batch"):
+        features = function.predict_on_batch(batch)
+    else:
+        features = function(batch, training=False) if hasattr(function, "layers") else function(batch)
     if ops.is_tensor(features):
         features = ops.convert_to_numpy(ops.cast(features, "float32"))
     return np.asarray(features, "float32").reshape(len(batch), -1)

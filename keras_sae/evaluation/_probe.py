@@ -156,9 +156,9 @@ def fit(x, labels, C, iterations=150, start=None):
     def objective(flat):
         weights = flat.reshape(shape)
         loss, gradient, start = decay / 2 * (weights[:-1] ** 2).sum(), 0.0, 0
-        for part in x.parts() if isinstance(x, FeatureFile) else (x,):
+        for part, of_part in _parts(x, weights):
             wanted = one_hot[start : start + part.shape[0]]
-            logits = scores(part, weights)
+            logits = scores(part, of_part)
             logits -= logits.max(axis=1, keepdims=True)
             exponentials = np.exp(logits)
             total = exponentials.sum(axis=1, keepdims=True)
@@ -166,7 +166,7 @@ def fit(x, labels, C, iterations=150, start=None):
             error = (exponentials / total - wanted) / np.float32(rows)  # (part, classes)
             gradient = gradient + np.concatenate([part.T @ error, error.sum(axis=0, keepdims=True)]).astype("float64")
             start += part.shape[0]
-        gradient[:-1] += decay * weights[:-1]
+        gradient[:-1] = gradient[:-1] / getattr(x, "scale", 1) + decay * weights[:-1]
         return float(loss), gradient.ravel()
 
     start = np.zeros(shape) if start is None else start
@@ -178,10 +178,18 @@ def fit(x, labels, C, iterations=150, start=None):
 
 def scores(x, weights):
     """The logits of each row, float32 of shape `(n, classes)`."""
-    weights = weights.astype("float32")
     if isinstance(x, FeatureFile):
-        return np.concatenate([scores(part, weights) for part in x.parts()])
+        return np.concatenate([scores(part, of_part) for part, of_part in _parts(x, weights)])
+    weights = weights.astype("float32")
     return x @ weights[:-1] + weights[-1]
+
+
+def _parts(x, weights):
+    """Arrays of rows, and weights that suit them: for features on disk, the weights are divided by the scale."""
+    if not isinstance(x, FeatureFile):
+        return [(x, weights)]
+    scaled = np.concatenate([weights[:-1] / x.scale, weights[-1:]])
+    return ((part, scaled) for part in x.stored_parts())
 
 
 def compress(x):

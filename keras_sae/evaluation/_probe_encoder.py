@@ -8,8 +8,8 @@ import numpy as np
 from keras_sae._checks import nearest
 from keras_sae._markdown import table
 from keras_sae.evaluation._dictionaries import start_from
-from keras_sae.evaluation._encode import as_input, batches_of
-from keras_sae.evaluation._feature_file import as_rows, features_on_disk
+from keras_sae.evaluation._encode import as_input
+from keras_sae.evaluation._feature_file import features_on_disk, rows_of
 from keras_sae.evaluation._pca import principal_components
 from keras_sae.evaluation._probe import FEW_LABELS_REGULARISATIONS, REGULARISATIONS, Probe, error_text, held_out_of
 from keras_sae.evaluation._readout import in_words
@@ -94,7 +94,7 @@ def probe_encoder(
             def read(x, mirrored):
                 if mirrored or len(x) * width > _MOST_IN_MEMORY:
                     return stack.enter_context(features_on_disk(function, x, mirrored, held_out=held_out if mirrored else 0))
-                return np.concatenate([as_rows(function, batch) for batch in batches_of(function, x)])
+                return np.concatenate(list(rows_of(function, x)))
 
             probe, codes = Probe(read(train_x, flips), train_y, mirrored=flips, **choice), read(test_x, False)
             of_few = [(n, FEW_LABELS_REGULARISATIONS) for n in few_labels]

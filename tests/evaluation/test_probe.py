@@ -159,6 +159,18 @@ def test_features_on_disk_are_classified_as_in_memory(monkeypatch):
     assert not path.exists()
 
 
+def test_many_batches_are_computed_by_a_compiled_model(monkeypatch):
+    rows = sys.modules["keras_sae.evaluation._feature_file"]
+    monkeypatch.setattr(rows, "_EAGER", 1)
+    monkeypatch.setattr(rows, "batches_of", lambda function, x: np.array_split(x, 3))
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    compiled, predict = [], model.predict_on_batch
+    monkeypatch.setattr(model, "predict_on_batch", lambda batch: compiled.append(len(batch)) or predict(batch))
+    x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    np.testing.assert_allclose(np.concatenate(list(rows.rows_of(model, x))), x @ model.layers[0].get_weights()[0], atol=1e-6)
+    assert compiled == [3, 2]
+
+
 def test_mirror_images_are_trained_on_and_never_held_out():
     x, labels = task()
     with features_on_disk(doubled, x, flips=True, held_out=50) as features:

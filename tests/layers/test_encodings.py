@@ -69,6 +69,15 @@ def test_cells_of_a_grid_cover_every_position_once(reduce):
     np.testing.assert_allclose(pooled, np.moveaxis(np.array(expected), 2, 0), atol=1e-5)
 
 
+@pytest.mark.parametrize("maps", [MAPS[:, :4], MAPS[:, 0, :4], MAPS.reshape(2, 2, 2, 5, 6)[:, :, :, :4], MAPS[:0, :4]])
+def test_cells_of_one_size_are_pooled_as_others(maps):
+    axes = range(1, maps.ndim - 1)
+    expected = maps
+    for axis in axes:
+        expected = np.stack([half.mean(axis=axis) for half in np.split(expected, 2, axis)], axis)
+    np.testing.assert_allclose(as_numpy(GridPooling(2)(maps)), expected, atol=1e-6)
+
+
 def test_maps_of_any_size_are_pooled_alike():
     inputs = keras.Input((None, None, 6))
     model = keras.Model(inputs, GridPooling(2)(inputs))
