@@ -5,10 +5,12 @@ import numpy as np
 
 from keras_sae._checks import check_integer
 from keras_sae._pixels import as_input as as_input  # it is part of `keras_sae.evaluation`
+from keras_sae.datasets import read_batches
 from keras_sae.ops import stack_csr, to_csr, top_k
 
 # Entries of the widest layer that are in memory at a time.
 _MOST_ENTRIES = 2**25
+_BATCH_SIZE = "counts the samples of a batch"
 
 
 def encode(model, x, batch_size=1000, sparse=False):
@@ -16,12 +18,16 @@ def encode(model, x, batch_size=1000, sparse=False):
 
     Args:
         model: A `SparseAutoencoder`, or an encoder, or the `features` of a model.
-        x: Array of inputs, uint8 images or floats. uint8 is divided by 255.
+        x: Array of inputs, uint8 images or floats. uint8 is divided by 255. Or batches of them: a `tf.data.Dataset`,
+            `PyDataset` or generator, of which labels and weights are ignored.
         batch_size: Integer, inputs per batch.
         sparse: Whether to return a `scipy.sparse.csr_array` of shape `(n, entries)`, see
             `keras_sae.serving.to_csr`. Then the codes of one batch at a time are dense, or none for models whose
             `sparse_path` pays (see `docs/speed.md`).
     """
+    batch_size = check_integer("batch_size", batch_size, _BATCH_SIZE)
+    if _is_empty(x):
+        return encode(model, _one_like(x), batch_size, sparse)[:0]
     if not sparse:
         return np.concatenate(list(_codes(model, x, batch_size)))
     batches = _entries(model, x, batch_size)
@@ -33,7 +39,7 @@ def encode_top_k(model, x, k=None, batch_size=1000):
 
     Args:
         model: A `SparseAutoencoder`, or an encoder.
-        x: Array of inputs, uint8 images or floats. uint8 is divided by 255.
+        x: As in `encode`.
         k: Integer, at least 1 and at most the number of entries of a code. By default as many as a code keeps, for a model
             whose selection keeps a fixed number.
         batch_size: Integer, inputs per batch.
@@ -52,9 +58,13 @@ def encode_top_k(model, x, k=None, batch_size=1000):
     kept = getattr(model, "active_entries", None)
     if k is None and kept is None:
         raise ValueError(
-            "`k` is the number of entries to return from each code. Give it for this model, whose codes have no fixed number "
-            "of active entries. Received: k=None."
+            "`k` is the number of entries to return from each code. Give it for an encoder alone, and for models whose codes "
+            "have no fixed number of active entries, such as this one. Received: k=None."
         )
+    batch_size = check_integer("batch_size", batch_size, _BATCH_SIZE)
+    if _is_empty(x):
+        indices, values = encode_top_k(model, _one_like(x), k, batch_size)
+        return indices[:0], values[:0]
     indices, values = [], []
     for codes in _entries(model, x, batch_size, least=k or 0):
         if isinstance(codes, tuple):
@@ -62,7 +72,7 @@ def encode_top_k(model, x, k=None, batch_size=1000):
             for made, part in zip((indices, values), codes, strict=True):
                 made.append(np.take_along_axis(part, order, axis=1))
             continue
-        flat = codes.reshape(len(codes), -1)
+        flat = codes.reshape(len(codes), math.prod(codes.shape[1:]))
         meaning = f"is the number of entries returned from each code of {flat.shape[1]},"
         count = check_integer("k", min(kept, flat.shape[1]) if k is None else k, meaning, at_most=flat.shape[1])
         strength = keras.ops.convert_to_tensor(np.where(np.isnan(flat), np.inf, np.abs(flat)))
@@ -82,6 +92,9 @@ def decode_top_k(model, indices, values, batch_size=1000):
         batch_size: Integer, codes per batch. The codes of one batch at a time are dense, or none for models whose
             `sparse_path` pays.
     """
+    if not hasattr(model, "decoder"):
+        raise TypeError(f"`model` needs a decoder, as a `SparseAutoencoder` has one. Received: a {type(model).__name__}.")
+    batch_size = check_integer("batch_size", batch_size, _BATCH_SIZE)
     shape = model.decoder.input_shape[1:]
     if None in shape:
         raise ValueError(f"`decode_top_k` needs codes of a known size. Received: a model with codes of shape {shape}.")
@@ -99,6 +112,48 @@ def decode_top_k(model, indices, values, batch_size=1000):
 
 def batches_of(model, x, batch_size=1000):
     """Batches of `x` as a model reads them, so small that the output of each of its layers fits into memory."""
+    read = False
+    for part in _parts(x):
+        _check_samples(model, part)
+        count = max(1, min(batch_size, _MOST_ENTRIES // _widest(model, part)))
+        for start in range(0, len(part), count):
+            yield as_input(part[start : start + count])
+            read = True
+    if not read:
+        raise ValueError("`x` has no samples. A generator can be read once only.")
+
+
+def _is_empty(x):
+    return hasattr(x, "shape") and len(x.shape) > 1 and x.shape[0] == 0
+
+
+def _one_like(x):
+    """One sample, because not every layer gives the right shape for none."""
+    return np.zeros((1, *x.shape[1:]), keras.backend.standardize_dtype(x.dtype))
+
+
+def _parts(x):
+    """An array as it is, or the batches of a stream."""
+    if hasattr(x, "shape") or isinstance(x, list | tuple):
+        return [x if hasattr(x, "shape") else np.asarray(x)]
+    return (batch for batch, _ in read_batches(x, most=math.inf, read=np.asarray)[0])
+
+
+def _check_samples(model, x):
+    shape = getattr(model, "input_shape", ())
+    if (
+        isinstance(shape, tuple)
+        and x.ndim == len(shape) - 1
+        and not any(size not in (None, given) for size, given in zip(shape[1:], x.shape, strict=True))
+    ):
+        raise ValueError(
+            f"`x` holds samples of shape {shape[1:]} along its first axis. Received: shape {tuple(x.shape)}, which is one "
+            "sample. Give `x[None]`, or batches of a data set."
+        )
+
+
+def _widest(model, x):
+    """The entries of the widest output of a layer, for one sample."""
     widest = 1
     for layer in getattr(model, "layers", ()):
         for output in keras.tree.flatten(layer.output):
@@ -106,13 +161,7 @@ def batches_of(model, x, batch_size=1000):
             # Maps of unknown size are at most as large as the images.
             known = [size or (x.shape[axis] if axis < x.ndim else 1) for axis, size in enumerate(sizes, start=1)]
             widest = max(widest, math.prod(known))
-    return inputs_of(x, max(1, min(batch_size, _MOST_ENTRIES // widest)))
-
-
-def inputs_of(x, batch_size):
-    """Batches of `x` as a model reads them."""
-    for start in range(0, len(x), batch_size):
-        yield as_input(x[start : start + batch_size])
+    return widest
 
 
 def _entries(model, x, batch_size, least=0):

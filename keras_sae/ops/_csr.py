@@ -11,8 +11,8 @@ def to_csr(codes, entries=None):
     `scipy.sparse.save_npz` stores it, scikit-learn reads it, and `queries @ codes.T` is a search through an inverted index.
 
     Args:
-        codes: Array of shape `(n, ..., units)`, whose rows are flattened. Or what `encode_top_k` returns, in Python or from a
-            server: a pair `(indices, values)` or a dictionary of both, each of shape `(n, k)`.
+        codes: Array of shape `(n, ..., units)`, whose rows are flattened; or a sparse matrix. Or what `encode_top_k` returns,
+            in Python or from a server: a pair `(indices, values)` or a dictionary of both, each of shape `(n, k)`.
         entries: Integer, the number of entries of a flattened code. For indices and values only, which do not tell it.
 
     Example:
@@ -24,6 +24,8 @@ def to_csr(codes, entries=None):
     """
     from scipy import sparse
 
+    if sparse.issparse(codes):
+        return sparse.csr_array(codes, dtype="float32")
     if isinstance(codes, dict):
         codes = codes["indices"], codes["values"]
     if not isinstance(codes, tuple):
@@ -31,7 +33,7 @@ def to_csr(codes, entries=None):
         if codes.ndim < 2 or entries is not None:
             raise ValueError(
                 "Dense codes have the shape (n, ..., units) and tell their number of entries themselves. "
-                f"Received: an array of shape {codes.shape}, entries={entries}."
+                f"Received: an array of shape {codes.shape}, entries={entries}. Give one code as `codes[None]`."
             )
         width = math.prod(codes.shape[1:])
         return sparse.csr_array(codes.reshape(len(codes), width).astype("float32", copy=False))

@@ -12,11 +12,11 @@ def sparse_vectors(codes, format):
     | format | a vector | rules of the engine |
     |---|---|---|
     | `"qdrant"` | `{"indices": [2, 7], "values": [0.5, 1.5]}` | indices from 0; the fields of `models.SparseVector` |
-    | `"elasticsearch"` | `{"2": 0.5, "7": 1.5}` | a `sparse_vector` field; weights above 0; stored with 9 bits |
+    | `"elasticsearch"` | `{"2": 0.5, "7": 1.5}` | a `sparse_vector` field; weights above 1.2e-38; stored with 9 bits |
     | `"pgvector"` | `"{3:0.5,8:1.5}/1000"` | text of a `sparsevec(1000)`; indices from 1; at most 16,000 entries |
 
-    All three rank by the dot product of a query's code with the stored codes, if you ask them to. Values keep the precision
-    of float32.
+    All three rank by the dot product of a query's code with the stored codes, if you ask them to. Qdrant and Elasticsearch,
+    which have an inverted index, find only codes that share a unit with the query. Values keep the precision of float32.
 
     Args:
         codes: Array of shape `(n, ..., units)`, whose rows are flattened; or a SciPy sparse matrix of shape `(n, entries)`, as
@@ -45,8 +45,12 @@ def sparse_vectors(codes, format):
             f"`format` is the search engine that reads the vectors: {', '.join(map(repr, _FORMATS))}. "
             f"{nearest(str(format), _FORMATS)}Received: format={format!r}."
         )
-    matrix = codes.tocsr() if hasattr(codes, "tocsr") else to_csr(codes)
-    matrix = matrix.astype("float32")  # a copy, which may change
+    if isinstance(codes, tuple | dict):
+        raise ValueError(
+            "`codes` is an array or a sparse matrix. Received: indices and values. Make a matrix of them by "
+            "`to_csr((indices, values), entries)`, with `entries` the width of a code."
+        )
+    matrix = to_csr(codes).copy()
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     if not np.isfinite(matrix.data).all():
@@ -69,7 +73,8 @@ def _elasticsearch(indices, values, entries):
             f"{values.min():.4g}. Drop negative entries, as codes.maximum(0) of a sparse matrix does; or train with "
             'activation="relu"; or use another engine.'
         )
-    return dict(zip(map(str, indices.tolist()), values.tolist(), strict=True))
+    normal = values >= np.finfo("float32").tiny  # Lucene refuses smaller ones
+    return dict(zip(map(str, indices[normal].tolist()), values[normal].tolist(), strict=True))
 
 
 def _pgvector(indices, values, entries):

@@ -38,6 +38,42 @@ def test_the_entries_that_are_active_decode_to_the_reconstruction(model_and_inpu
     np.testing.assert_array_equal(to_csr((indices, values), entries).toarray(), encode(model, x).reshape(7, -1))
 
 
+def test_streams_give_what_arrays_give_and_no_samples_an_empty_result(model_and_inputs):
+    model, x = model_and_inputs
+    expected = encode(model, x)
+
+    def streams():
+        import tensorflow as tf
+
+        yield tf.data.Dataset.from_tensor_slices((x, np.arange(7))).batch(3)  # with labels
+        yield (x[start : start + 2] for start in range(0, 7, 2))
+
+    for stream in streams():
+        np.testing.assert_allclose(encode(model, stream, batch_size=2), expected, rtol=1e-5, atol=1e-6)
+    for stream in streams():
+        np.testing.assert_array_equal(encode_top_k(model, stream)[0], encode_top_k(model, x)[0])
+    assert encode(model, x[:0]).shape == (0, *expected.shape[1:])
+    assert encode(model, x[:0], sparse=True).shape == (0, expected[0].size)
+    indices, values = encode_top_k(model, x[:0])
+    assert indices.shape == values.shape == (0, model.active_entries)
+    assert decode_top_k(model, indices, values).shape == (0, *x.shape[1:])
+
+
+def test_what_cannot_be_encoded_is_refused(model_and_inputs):
+    model, x = model_and_inputs
+    for function in (encode, encode_top_k):
+        with pytest.raises(ValueError, match=r"is one sample. Give `x\[None\]`"):
+            function(model, x[0])
+        with pytest.raises(ValueError, match="`batch_size`"):
+            function(model, x, batch_size=0)
+        with pytest.raises(ValueError, match="no samples"):
+            function(model, iter(()))
+    with pytest.raises(ValueError, match="for an encoder alone"):
+        encode_top_k(model.encoder, x)
+    with pytest.raises(TypeError, match="needs a decoder"):
+        decode_top_k(model.encoder, *encode_top_k(model, x))
+
+
 def test_the_largest_entries_by_hand():
     class Codes:
         active_entries = None

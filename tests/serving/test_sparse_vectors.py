@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from keras_sae.serving import sparse_vectors, to_csr
 
@@ -39,6 +40,17 @@ def test_text_of_pgvector_keeps_every_bit():
         np.testing.assert_array_equal(read, code)
 
 
+def test_elasticsearch_gets_no_weights_that_lucene_refuses():
+    assert sparse_vectors(np.array([[1e-40, 0.0, 1.5]], "float32"), "elasticsearch") == [{"2": 1.5}]  # not a normal float
+
+
+def test_any_sparse_matrix_will_do_and_stays_as_it_is():
+    codes = sparse.coo_array(([1.0, 2.0, 0.0], ([0, 0, 1], [1, 1, 0])), (2, 3))  # an entry twice, and a stored zero
+    assert sparse_vectors(codes, "qdrant") == [{"indices": [1], "values": [3.0]}, {"indices": [], "values": []}]
+    assert sparse_vectors(to_csr(codes), "pgvector") == ["{2:3.0}/3", "{}/3"]
+    assert codes.nnz == 3
+
+
 def test_no_codes_are_no_vectors():
     assert sparse_vectors(CODES[:0], "qdrant") == []
 
@@ -51,6 +63,8 @@ def test_no_codes_are_no_vectors():
         (np.where(CODES == 2, np.inf, CODES), "pgvector", "in code 2"),
         (-CODES, "elasticsearch", "weights above 0"),
         (np.ones((1, 16_001), "float32"), "pgvector", "16,000"),
+        ((np.array([[1]]), np.array([[0.5]])), "qdrant", r"to_csr\(\(indices, values\), entries\)"),
+        (CODES[0], "qdrant", r"codes\[None\]"),
     ],
 )
 def test_what_an_engine_does_not_store_is_refused(codes, format, message):
@@ -58,15 +72,26 @@ def test_what_an_engine_does_not_store_is_refused(codes, format, message):
         sparse_vectors(codes, format)
 
 
-def test_qdrant_ranks_as_exact_search_does():
+@pytest.mark.parametrize("kind", ["positive", "of both signs", "one entry", "with ties"])
+def test_qdrant_ranks_as_exact_search_does(kind):
     qdrant = pytest.importorskip("qdrant_client", reason="pip install qdrant-client")
     models = qdrant.models
-    codes, queries = _sparse_codes(300, 500, 12), _sparse_codes(5, 500, 12)
+    codes, queries = (_sparse_codes(count, 100, 1 if kind == "one entry" else 5) for count in (300, 5))
+    if kind == "of both signs":
+        codes[:, ::2] *= -1
+    elif kind == "with ties":
+        codes, queries = np.ceil(3 * codes), np.ceil(3 * queries)
+    codes[7] = queries[3] = 0
     client = qdrant.QdrantClient(":memory:")
     client.create_collection("codes", vectors_config={}, sparse_vectors_config={"code": models.SparseVectorParams()})
     points = enumerate(sparse_vectors(codes, "qdrant"))
     client.upsert("codes", [models.PointStruct(id=i, vector={"code": models.SparseVector(**each)}) for i, each in points])
-    for query, scores in zip(sparse_vectors(queries, "qdrant"), queries @ codes.T, strict=True):
-        found = client.query_points("codes", query=models.SparseVector(**query), using="code", limit=10).points
-        assert [point.id for point in found] == np.argsort(-scores, kind="stable")[:10].tolist()
-        np.testing.assert_allclose([point.score for point in found], np.sort(scores)[::-1][:10], rtol=1e-5)
+    for query, vector in zip(queries, sparse_vectors(queries, "qdrant"), strict=True):
+        found = client.query_points("codes", query=models.SparseVector(**vector), using="code", limit=300).points
+        shared = np.flatnonzero(((codes != 0) & (query != 0)).any(axis=1))  # others are not found
+        scores = codes @ query
+        assert sorted(point.id for point in found) == shared.tolist()
+        np.testing.assert_allclose([point.score for point in found], np.sort(scores[shared])[::-1], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            [point.score for point in found], scores[[point.id for point in found]], rtol=1e-5, atol=1e-6
+        )
