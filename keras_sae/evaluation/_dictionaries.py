@@ -8,31 +8,30 @@ from keras_sae.models import samples_of, set_units
 _SAMPLES = 100_000
 _ROWS = 4096
 _STEPS = 10
-_LAYER = "encode"
 
 
 def start_from(kind, model, x, seed=0):
-    """Sets the units of the layer "encode" of a model to those of a dictionary, of norm 1.
+    """Sets the units of each level of a model to those of a dictionary, of norm 1. Upper levels read the levels below.
 
     Args:
-        kind: `"samples"` for what the layer reads at random places of random inputs, such as random patches; `"k_means"` for
+        kind: `"samples"` for what a level reads at random places of random inputs, such as random patches; `"k_means"` for
             centres of k-means that start there.
         model: A `SparseAutoencoder`, adapted to its data.
         x: Array of training inputs.
         seed: Integer that fixes the samples.
     """
-    if _LAYER not in [layer.name for layer in model.encoder.layers]:
+    levels = [layer for layer in model.encoder.layers if hasattr(layer, "kernel") and hasattr(layer, "bias")]
+    if not levels:
         raise ValueError(
-            'The baselines "samples" and "k_means" set the units of the layer "encode", which makes the code of models of one '
-            "level. "
+            'The baselines "samples" and "k_means" set the kernels of dense layers and convolutions, and the encoder has none. '
             f"Received: {type(model).__name__} with the layers {', '.join(layer.name for layer in model.encoder.layers)}."
         )
-    encode = model.encoder.get_layer(_LAYER)
-    units = samples_of(model, x, encode.kernel.shape[-1], _LAYER, seed)
-    if kind == "k_means":
-        both_signs = any(getattr(each, "select_by", "value") == "magnitude" for each in model.selections)
-        units = k_means(samples_of(model, x, _SAMPLES, _LAYER, seed + 1), units, both_signs)
-    set_units(encode, units)
+    both_signs = any(getattr(each, "select_by", "value") == "magnitude" for each in model.selections)
+    for layer in levels:
+        units = samples_of(model, x, layer.kernel.shape[-1], layer.name, seed)
+        if kind == "k_means":
+            units = k_means(samples_of(model, x, _SAMPLES, layer.name, seed + 1), units, both_signs)
+        set_units(layer, units)
 
 
 def k_means(samples, centres, both_signs=False, steps=_STEPS):

@@ -66,8 +66,8 @@ def probe_encoder(
         flips: Whether horizontal mirror images of the training images are trained on too, those of held-out images excepted.
             All baselines get them.
         baselines: List of what is probed too: `"random"`, the same model with random weights; `"samples"` and `"k_means"`,
-            the same model with random samples, such as random patches, or the centres of k-means as units, for models of one
-            level; `"pca"`; `"raw_pixels"`.
+            the same model with random samples, such as random patches, or the centres of k-means as units of each level;
+            `"pca"`; `"raw_pixels"`.
         report: Function called with a sentence before each step that takes long, such as `print`.
         cache: Dictionary that keeps the figures of raw pixels and PCA for later calls with the same data.
 

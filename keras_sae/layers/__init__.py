@@ -13,6 +13,7 @@ from keras_sae.layers._k_sparse import KSparse
 from keras_sae.layers._lista import LISTA
 from keras_sae.layers._mean import AddMean, SubtractMean
 from keras_sae.layers._mirror_average import MirrorAverage
+from keras_sae.layers._moment_normalization import MomentNormalization
 from keras_sae.layers._noise import MaskingNoise, SaltAndPepperNoise
 from keras_sae.layers._oriented_gradients import OrientedGradients
 from keras_sae.layers._partial_whitening import PartialWhitening
@@ -44,6 +45,7 @@ __all__ = [
     "LargestShare",
     "MaskingNoise",
     "MirrorAverage",
+    "MomentNormalization",
     "OrientedGradients",
     "PartialWhitening",
     "Patches",

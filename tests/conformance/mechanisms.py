@@ -220,6 +220,7 @@ OTHERS = {
     "LargestShare",
     "MaskingNoise",
     "MirrorAverage",
+    "MomentNormalization",
     "OrientedGradients",
     "PartialWhitening",
     "Patches",

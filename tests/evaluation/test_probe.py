@@ -10,7 +10,7 @@ from keras_sae.evaluation import bootstrap_interval, encode, features_on_disk, p
 from keras_sae.evaluation._dictionaries import k_means, start_from
 from keras_sae.evaluation._probe import Probe, _best_from_the_middle, balanced, compress, fit
 from keras_sae.layers import GridPooling, KSparse, WinnerTakeAll
-from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
+from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, SparseCodingAutoencoder, StackedAutoencoder
 
 
 @pytest.mark.parametrize("share", [1.0, 0.1])
@@ -253,3 +253,15 @@ def test_a_model_is_compared_with_other_dictionaries_of_its_size():
         kernels.append(keras.ops.convert_to_numpy(model.encoder.get_layer("encode").kernel).reshape(9, 3))
         np.testing.assert_allclose(np.linalg.norm(kernels[-1], axis=0), 1, rtol=1e-5)
     assert not np.allclose(*kernels)
+
+
+def test_upper_levels_start_from_what_the_levels_below_give():
+    model = StackedAutoencoder(4, [4, 3], activation="relu")
+    x = 5 * np.eye(4, dtype="float32")
+    start_from("samples", model, x)
+    first, second = (keras.ops.convert_to_numpy(layer.kernel) for layer in model.encoder.layers if hasattr(layer, "kernel"))
+    assert sorted(map(tuple, first.T)) == sorted(map(tuple, np.eye(4)))
+    # Each image of one pixel activates one unit of the first level, so each sample of the second one is one such unit.
+    np.testing.assert_allclose(np.sort(second, axis=0), [[0] * 3] * 3 + [[1] * 3])
+    with pytest.raises(ValueError, match="has none"):
+        start_from("k_means", SparseCodingAutoencoder(4, 8, keras.regularizers.L1(0.1)), x)

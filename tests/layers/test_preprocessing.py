@@ -7,6 +7,7 @@ import pytest
 from keras_sae.layers import (
     ContrastNormalization,
     Deskew,
+    MomentNormalization,
     OrientedGradients,
     PartialWhitening,
     Patches,
@@ -80,6 +81,31 @@ def test_rows_and_columns_of_a_deskewed_image_are_uncorrelated():
     assert slope(limited[0, :, :, 0]) == pytest.approx(before / 2, rel=1e-3)
 
 
+def blob(y, x, sy, sx, slope, size=56):
+    """An ellipse of ink that is dense in the middle, sheared by `slope`."""
+    rows, columns = np.mgrid[:size, :size] - np.reshape([y, x], (2, 1, 1))
+    return np.exp(-(rows**2) / (2 * sy**2) - (columns - slope * rows) ** 2 / (2 * sx**2)).astype("float32")[None, :, :, None]
+
+
+def test_moments_are_normalised():
+    images = np.concatenate([blob(30, 24, 6, 3, 0.4), blob(25, 30, 4, 5, -0.2), np.zeros((1, 56, 56, 1), "float32")])
+    normalised = as_numpy(MomentNormalization(spread=(5, 4), share=1.0, zoom=2.0)(images))
+    expected = blob(27.5, 27.5, 5, 4, 0)[0]  # centred, upright, of that height and width
+    np.testing.assert_allclose(normalised[:2], [expected, expected], atol=0.03)
+    np.testing.assert_array_equal(normalised[2], 0)
+    # A height of 7.2 against 5: half of the difference is a zoom by sqrt(7.2 / 5) = 1.2, to 6. A width of 2 grows by 1.35.
+    half = as_numpy(MomentNormalization(spread=(5, 4))(blob(28, 28, 7.2, 2, 0)))
+    np.testing.assert_allclose(half[0], blob(27.5, 27.5, 6, 2.7, 0)[0], atol=0.03)
+    kept = as_numpy(MomentNormalization(share=0)(images[:1]))
+    np.testing.assert_allclose(kept[0], blob(27.5, 27.5, 6, 3, 0)[0], atol=0.03)
+
+
+@pytest.mark.parametrize("spread", [5.0, (5, 4, 3), (5, 0)])
+def test_a_spread_is_a_pair(spread):
+    with pytest.raises(ValueError, match="`spread`"):
+        MomentNormalization(spread=spread)
+
+
 def test_a_gradient_goes_to_the_directions_near_it():
     rows, columns = np.mgrid[:6, :7].astype("float32")
     angle = 0.3
@@ -92,7 +118,7 @@ def test_a_gradient_goes_to_the_directions_near_it():
 
 
 def test_images_without_channels_are_refused():
-    for layer in (Deskew(), OrientedGradients()):
+    for layer in (Deskew(), MomentNormalization(), OrientedGradients()):
         with pytest.raises(ValueError, match="Give grayscale images a channel"):
             layer.build((None, 28, 28))
 
