@@ -173,7 +173,7 @@ def _entries(model, x, batch_size, least=0):
     """
     encoder = getattr(model, "encoder", model)
     for inputs in batches_of(encoder, x, batch_size):
-        entries = model.encode_entries(inputs) if hasattr(model, "encode_entries") else None
+        entries = model.encode_entries(inputs, least or None) if hasattr(model, "encode_entries") else None
         if entries is not None and entries[0].shape[1] >= least and not entries[2]:
             yield tuple(
                 keras.ops.convert_to_numpy(keras.ops.cast(entries[i], dtype)) for i, dtype in ((1, "int32"), (0, "float32"))

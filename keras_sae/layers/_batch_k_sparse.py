@@ -6,8 +6,8 @@ from keras import ops
 from keras_sae._checks import check_number
 from keras_sae.distributed import gather_over_replicas
 from keras_sae.layers._selection import KSelection
-from keras_sae.layers._top_k import keep, largest_of_many, of_this_replica
-from keras_sae.ops import are_largest
+from keras_sae.layers._top_k import keep, of_this_replica
+from keras_sae.ops import are_largest, largest_of_many
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
@@ -77,15 +77,20 @@ class BatchKSparse(KSelection):
     def select(self, inputs, scores, training):
         if not training:
             return ops.where(ops.cast(scores, "float32") < self.threshold, ops.zeros_like(inputs), inputs)
+        selected, smallest = self.select_of_batch(inputs, scores)
+        self.move_threshold(smallest)
+        return selected
+
+    def select_of_batch(self, inputs, scores):
+        """The code with the winners of the batch alone, and the smallest of them, float32. Changes no state."""
         scores = ops.reshape(scores, (-1,))
         size = ops.shape(scores)[0]
         entries, start = gather_over_replicas(scores) if self.synchronized else (scores, 0)
         samples = ops.shape(entries)[0] // self.competitors
         if self.in_one_graph:
             wins, smallest = are_largest(ops.expand_dims(entries, 0), ops.convert_to_tensor(self.current_k) * samples)
-            self._move_threshold(ops.cast(smallest[0, 0], "float32"))
             wins = ops.reshape(wins[0, start : start + size], ops.shape(inputs))
-            return ops.where(wins, inputs, ops.zeros_like(inputs))
+            return ops.where(wins, inputs, ops.zeros_like(inputs)), ops.cast(smallest[0, 0], "float32")
 
         def largest(count, limit):
             if limit is None:
@@ -99,11 +104,10 @@ class BatchKSparse(KSelection):
                 indices, wins = of_this_replica(indices, wins, start, size)
             return keep(inputs, indices, wins), ops.cast(smallest, "float32")
 
-        selected, smallest = self.at_current_k(largest)
-        self._move_threshold(smallest)
-        return selected
+        return self.at_current_k(largest)
 
-    def _move_threshold(self, smallest):
+    def move_threshold(self, smallest):
+        """Moves the running mean `threshold` by the smallest winner of a batch."""
         threshold = ops.convert_to_tensor(self.threshold)
         moved = self.momentum * threshold + (1 - self.momentum) * smallest
         moved = ops.where(ops.isfinite(threshold), moved, smallest)

@@ -7,10 +7,6 @@ from keras import ops
 
 from keras_sae.ops import largest_entries
 
-# `largest_of_many` samples one entry in `_STRIDE`. A stride that shares a divisor with the width of the code would see some
-# units only; an odd one seldom does.
-_STRIDE = 17
-
 
 def rows_across(scores, across):
     """Reshapes a code so that each row holds entries that compete with each other.
@@ -69,43 +65,6 @@ def largest_of_rows(scores, count, limit=None):
     if limit is None:
         return values, indices, None
     return values, indices, ops.broadcast_to(ops.arange(limit, dtype="int32") < count, ops.shape(indices))
-
-
-def largest_of_many(scores, count):
-    """Finds the `count` largest entries of a long vector, exactly that many, ties included.
-
-    A top-k is slow when many entries enter its list and are replaced later. So a lower bound of the winners is guessed from a
-    sample, and entries below it are set to minus infinity. Where the guess was too high, the search starts again without it.
-
-    Args:
-        scores: Float tensor of shape `(entries,)` without NaN.
-        count: Integer, or a scalar integer tensor; at least 0 and at most `entries`.
-
-    Returns:
-        Indices, int32 of shape `(count,)`, and the smallest score among them.
-    """
-    lowest = ops.cast(float("-inf"), scores.dtype)
-    sample = scores[::_STRIDE]
-    # A quarter more than the expected share of the sample, and 8 more, so that the guess is seldom too high.
-    guess = _smaller(count * 5 // (4 * _STRIDE) + 8, ops.shape(sample)[0])
-    bound = ops.min(ops.top_k(sample, guess, sorted=False)[0])
-    values, indices = ops.top_k(ops.where(scores < bound, lowest, scores), count, sorted=False)
-    smallest = ops.min(values)
-    return ops.cond(
-        smallest > lowest,
-        lambda: (indices, smallest),
-        lambda: _without_a_bound(scores, count),
-    )
-
-
-def _without_a_bound(scores, count):
-    values, indices = ops.top_k(scores, count, sorted=False)
-    return indices, ops.min(values)
-
-
-def _smaller(one, other):
-    # Python integers stay Python integers: XLA needs one for the width of a top-k.
-    return min(one, other) if isinstance(one, int) and isinstance(other, int) else ops.minimum(one, other)
 
 
 def of_this_replica(indices, wins, start, size):

@@ -2,8 +2,9 @@ import warnings
 
 import keras
 
+from keras_sae.models._batch_sparse_path import path_of
 from keras_sae.models._own_steps import OwnSteps
-from keras_sae.models._sparse_path import SparsePath, pays
+from keras_sae.models._sparse_path import most_that_pay, pays
 from keras_sae.ops import on_cpu
 
 
@@ -12,7 +13,7 @@ class Forward(OwnSteps):
 
     @property
     def sparse_path(self):
-        """Whether the model computes with the few entries that a `KSparse` keeps, rather than with dense codes.
+        """Whether the model computes with the few entries that a `KSparse` or `BatchKSparse` keeps, not with dense codes.
 
         None, the default, decides by the sizes: in `fit`, `evaluate` and `predict` on TensorFlow without XLA and without GPUs,
         where the code has at least 1,000 units, and for each entry that stays at least 40 in training and 64 otherwise. True
@@ -22,7 +23,7 @@ class Forward(OwnSteps):
         XLA would compute dense codes. So with at least 64 units for each entry, `compile(jit_compile=True)` warns and leaves
         XLA out, unless `sparse_path` is set.
 
-        A model can be run so if its code is made by a plain `Dense`, linear or ReLU, with a `KSparse` after it, and read by a
+        A model can be run so if its code is made by a plain `Dense`, linear or ReLU, with one of these after it, and read by a
         `Dense` or `TiedDense` first. Quantised layers and layers with LoRA run as they are.
         """
         return getattr(self._untracked, "sparse_path", None)
@@ -34,24 +35,22 @@ class Forward(OwnSteps):
         self._untracked.sparse_path = value
         self.train_function = self.test_function = self.predict_function = None  # to be traced again
 
-    def encode_entries(self, inputs):
+    def encode_entries(self, inputs, k=None):
         """The entries of the code that stay at inference, without the dense code, or None where that is not possible.
 
         Where `sparse_path` is None, it is possible for the sizes for which this pays.
 
         Args:
             inputs: Tensor of what the encoder reads.
+            k: Integer or None. For a `BatchKSparse`, how many entries of each code are wanted, the largest. By default all.
 
         Returns:
-            Their values and indices, of shape `(batch, kept)`, in no fixed order. And a boolean scalar: whether there may be a
-            NaN, which only the encoder shows.
+            Their values and indices, of shape `(batch, kept)`, in no fixed order. Codes of fewer entries are filled up with
+            values of 0. And a boolean scalar: whether the encoder must be called instead, because there may be a NaN, or
+            because a `BatchKSparse` keeps too many entries or negative ones.
         """
         path = self._path_of_entries()
-        if path is None:
-            return None
-        hidden = path.before(inputs, training=False)["hidden"]
-        values, indices, _, doubtful = path.entries(hidden, path.selection.kept)
-        return values, indices, doubtful
+        return None if path is None else path.encode_entries(inputs, k, self._most_entries(path))
 
     def decode_entries(self, values, indices):
         """The reconstruction from entries of codes, without dense codes, or None where `encode_entries` returns None.
@@ -65,14 +64,18 @@ class Forward(OwnSteps):
 
     def _path_of_entries(self):
         path = self._current_path() if keras.backend.backend() == "tensorflow" and self.sparse_path is not False else None
-        return path if path and (self.sparse_path or pays(path.units, path.selection.kept)) else None
+        return path if path and (self.sparse_path or pays(path.units, path.selection.kept or path.selection.k)) else None
+
+    def _most_entries(self, path, training=False):
+        """The largest number of entries that the sparse path computes."""
+        return path.units - 1 if self.sparse_path else most_that_pay(path.units, training)
 
     def _encode_and_decode(self, inputs, training):
         """What the encoder makes of `inputs`, a dictionary of codes and masks, and their reconstruction."""
         if self._takes_sparse_path(training):
             wanted = bool(self.penalties or self._untracked.code_metrics)
-            worth = (lambda units, k: pays(units, k, training)) if self.sparse_path is None else (lambda units, k: k < units)
-            outputs, codes = self._untracked.path(inputs, training, wanted, worth)
+            path = self._untracked.path
+            outputs, codes = path(inputs, training, wanted, self._most_entries(path, training))
             return {"codes": codes, "masks": {}}, outputs
         made = self._untracked.encode(inputs, training=training)
         return made, self.decoder(made["codes"]["code"], training=training)
@@ -107,6 +110,6 @@ class Forward(OwnSteps):
             return None  # these penalties read what the selection reads
         if not hasattr(self._untracked, "path"):
             names = dict.fromkeys(self.objective.codes) if self.penalties else ()
-            self._untracked.path = SparsePath(self.encoder, self.decoder, [name for name in names if name != "code"])
+            self._untracked.path = path_of(self.encoder, self.decoder, [name for name in names if name != "code"])
         path = self._untracked.path
         return path if path.applies() and not self._untracked.masked else None

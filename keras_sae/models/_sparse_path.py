@@ -5,7 +5,7 @@ import inspect
 import keras
 from keras import ops
 
-from keras_sae.layers import KSparse, TiedDense
+from keras_sae.layers import BatchKSparse, KSparse, TiedDense
 from keras_sae.ops import dense_entries, has_nan, largest_entries, sparse_dense_matmul, to_dense, without_nan
 
 # What pays was measured on a CPU with TensorFlow; see docs/speed.md.
@@ -14,9 +14,15 @@ LEAST_UNITS_PER_ENTRY = 64
 LEAST_UNITS_PER_ENTRY_IN_TRAINING = 40  # where it leaves out more products
 
 
+def most_that_pay(units, training=False):
+    """The largest number of entries of a code of this width for which the sparse path is faster."""
+    per_entry = LEAST_UNITS_PER_ENTRY_IN_TRAINING if training else LEAST_UNITS_PER_ENTRY
+    return units // per_entry if units >= LEAST_UNITS else 0
+
+
 def pays(units, k, training=False):
     """Whether the sparse path is faster for a code of this width with `k` entries."""
-    return units >= LEAST_UNITS and units >= k * (LEAST_UNITS_PER_ENTRY_IN_TRAINING if training else LEAST_UNITS_PER_ENTRY)
+    return k <= most_that_pay(units, training)
 
 
 class SparsePath:
@@ -34,7 +40,7 @@ class SparsePath:
 
     def __init__(self, encoder, decoder, codes=()):
         self.encoder, self.decoder = encoder, decoder
-        self.encode, self.selection = _end_of(encoder)
+        self.encode, self.selection = end_of(encoder)
         self.decode, *self.rest = _chain(decoder) or [None]
         self.fits = self.encode is not None and self.decode is not None
         if self.fits:
@@ -61,20 +67,20 @@ class SparsePath:
             and _holds(self.selection.compute_dtype, self.encode.compute_dtype)
         )
 
-    def __call__(self, inputs, training, wants_code, worth=pays):
+    def __call__(self, inputs, training, wants_code, most):
         """The reconstruction of `inputs`, and a dictionary of codes, in which "code" is None unless it is wanted.
 
         Args:
             inputs: What the encoder reads.
             training: Whether the model is in training.
             wants_code: Whether the dense code is wanted.
-            worth: Function of the width of the code and of `k`. Where it returns False, the layers run as they are.
+            most: The largest number of entries of a code that this path computes. For more, the layers run as they are.
         """
         made = self.before(inputs, training=training)
         hidden = made["hidden"]
 
         def run(count, limit=None):
-            if worth(self.units, count if limit is None else limit):
+            if (count if limit is None else limit) <= most:
                 outputs, code = self._sparse(hidden, count, limit, wants_code, training)
             else:
                 code = self.selection(self.encode(hidden), training=training)
@@ -86,14 +92,16 @@ class SparsePath:
         outputs, code = found if wants_code else (found, None)
         return outputs, {**made["codes"], "code": code}
 
+    def encode_entries(self, inputs, k, most):
+        """See `SparseAutoencoder.encode_entries`."""
+        hidden = self.before(inputs, training=False)["hidden"]
+        values, indices, _, doubtful = self.entries(hidden, self.selection.kept)
+        return values, indices, doubtful
+
     def entries(self, hidden, count, limit=None, transposed=None):
         """The entries of the code that stay: values and indices, the dense product, and whether there may be a NaN in it."""
         encode, selection = self.encode, self.selection
-        hidden = ops.cast(hidden, encode.compute_dtype)
-        kernel = ops.cast(ops.convert_to_tensor(encode.kernel), encode.compute_dtype)
-        bias = ops.cast(ops.convert_to_tensor(encode.bias), encode.compute_dtype) if encode.use_bias else None
-        product = ops.matmul(hidden, kernel)
-        product = ops.stop_gradient(product if bias is None else ops.add(product, bias))
+        hidden, kernel, bias, product = self._product(hidden)
         doubtful = has_nan(product)
         scores = ops.cond(doubtful, lambda: without_nan(product), lambda: product)
         # After a ReLU, the largest in absolute value are those of the largest value.
@@ -104,11 +112,23 @@ class SparsePath:
             values = ops.where(ops.arange(limit, dtype="int32") < count, values, ops.zeros_like(values))
         return ops.cast(values, selection.compute_dtype), indices, product, doubtful
 
+    def _product(self, hidden):
+        """What the layer of the code reads and its weights, in the type that it computes in, and all units without gradient."""
+        encode = self.encode
+        hidden = ops.cast(hidden, encode.compute_dtype)
+        kernel = ops.cast(ops.convert_to_tensor(encode.kernel), encode.compute_dtype)
+        bias = ops.cast(ops.convert_to_tensor(encode.bias), encode.compute_dtype) if encode.use_bias else None
+        product = ops.matmul(hidden, kernel)
+        return hidden, kernel, bias, ops.stop_gradient(product if bias is None else ops.add(product, bias))
+
     def reconstruct(self, values, indices, training=False, kernel=None):
         """The reconstruction from entries of codes, without the dense code."""
-        decode = self.decode
         kernel = self._decoding_kernel() if kernel is None else kernel
-        outputs = sparse_dense_matmul(ops.cast(values, decode.compute_dtype), indices, kernel)
+        return self._finish(sparse_dense_matmul(ops.cast(values, self.decode.compute_dtype), indices, kernel), training)
+
+    def _finish(self, outputs, training):
+        """What the decoder makes of the product of codes and its kernel."""
+        decode = self.decode
         if decode.use_bias:
             outputs = ops.add(outputs, ops.cast(ops.convert_to_tensor(decode.bias), decode.compute_dtype))
         outputs = decode.activation(outputs)
@@ -123,12 +143,14 @@ class SparsePath:
         kernel = ops.cast(ops.convert_to_tensor(kernel), self.decode.compute_dtype)
         return ops.transpose(kernel) if tied else kernel
 
+    def _shares_kernel(self):
+        """Whether both layers have one kernel. Then both of its gradients are added before they are transposed."""
+        shared = isinstance(self.decode, TiedDense) and self.decode.tied_to is self.encode
+        return shared and self.decode.compute_dtype == self.encode.compute_dtype
+
     def _sparse(self, hidden, count, limit, wants_code, training):
         kernel = self._decoding_kernel()
-        # Of tied layers, both gradients are added before they are transposed.
-        shared = isinstance(self.decode, TiedDense) and self.decode.tied_to is self.encode
-        shared = shared and self.decode.compute_dtype == self.encode.compute_dtype
-        values, indices, product, doubtful = self.entries(hidden, count, limit, kernel if shared else None)
+        values, indices, product, doubtful = self.entries(hidden, count, limit, kernel if self._shares_kernel() else None)
         code = None
         if wants_code:
             code = to_dense(values, indices, self.units)
@@ -138,14 +160,14 @@ class SparsePath:
         return self.reconstruct(values, indices, training, kernel), code
 
 
-def _end_of(encoder):
+def end_of(encoder):
     """The layer that makes the code of a functional encoder and the selection after it, or `(None, None)`."""
     makes = {id(layer.output): layer for layer in encoder.layers if not isinstance(layer, keras.layers.InputLayer)}
     layer = makes.get(id(encoder.outputs[0]))
     while type(layer) is keras.layers.Identity:
         layer = makes.get(id(layer.input))
     selection = layer
-    if type(selection) is not KSparse or len(selection.input.shape) != 2:
+    if type(selection) not in (KSparse, BatchKSparse) or len(selection.input.shape) != 2:
         return None, None
     encode = makes.get(id(selection.input))
     return (encode, selection) if type(encode) is keras.layers.Dense else (None, None)

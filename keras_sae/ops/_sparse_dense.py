@@ -45,12 +45,37 @@ def sparse_dense_matmul(values, indices, kernel):
             (upstream,) = upstream
             return _dot_rows(upstream, indices, kernel), transposed_matmul(values, indices, upstream, kernel.shape[0])
 
+        if indices.shape[1] is None:  # rows of different numbers of entries, filled up with zeros
+            return _product_of_nonzeros(values, indices, kernel), gradient
         return _weighted_rows(values, indices, kernel), gradient
 
     return product(values, kernel)
 
 
-def dense_entries(inputs, kernel, bias, product, indices, transposed=None):
+def flat_matmul(values, rows, indices, kernel, batch):
+    """The product of codes with a kernel, as `sparse_dense_matmul`, for codes of different numbers of entries. TensorFlow only.
+
+        outputs[i] = sum_(j: rows[j] = i)  values[j] * kernel[indices[j]]
+
+    Args:
+        values, rows, indices: Tensors of shape `(n,)`, in the order of `rows`.
+        kernel: Tensor of shape `(units, outputs)`.
+        batch: The number of codes.
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def product(values, kernel):
+        def gradient(upstream):
+            of_values = tf.reduce_sum(tf.gather(upstream, rows) * tf.gather(kernel, indices), axis=-1)
+            return of_values, transposed_matmul(values, indices, upstream, kernel.shape[0], rows)
+
+        return _csr_matmul(values, rows, indices, kernel, batch), gradient
+
+    return product(values, kernel)
+
+
+def dense_entries(inputs, kernel, bias, product, indices, transposed=None, rows=None):
     """The entries at `indices` of `inputs @ kernel + bias`, with gradients by sparse products. TensorFlow only.
 
     Args:
@@ -58,20 +83,27 @@ def dense_entries(inputs, kernel, bias, product, indices, transposed=None):
         kernel: Tensor of shape `(inputs, units)`.
         bias: Tensor of shape `(units,)`, or None.
         product: The value of `inputs @ kernel + bias`, without gradient.
-        indices: Integer tensor of shape `(batch, k)`.
+        indices: Integer tensor of shape `(batch, k)`, or `(n,)` with `rows`.
         transposed: None, or the transposed kernel, where the caller has it. It then gets the gradient of the kernel.
+        rows: None, or the row of each of the `indices`, in order.
     """
     import tensorflow as tf
 
     @tf.custom_gradient
     def entries(inputs, kernel, *bias):
         def gradient(upstream):
-            of_kernel = transposed_matmul(upstream, indices, inputs, units)
-            of_inputs = _weighted_rows(upstream, indices, tf.transpose(kernel) if transposed is None else kernel)
+            rows_of_units = tf.transpose(kernel) if transposed is None else kernel
+            of_kernel = transposed_matmul(upstream, indices, inputs, units, rows)
+            if rows is None:
+                of_inputs = _weighted_rows(upstream, indices, rows_of_units)
+            else:
+                of_inputs = _csr_matmul(upstream, rows, indices, rows_of_units, tf.shape(inputs)[0])
             of_bias = [_sum_by_unit(upstream, indices, units) for _ in bias]
             return (of_inputs, tf.transpose(of_kernel) if transposed is None else of_kernel, *of_bias)
 
-        return tf.gather(product, indices, batch_dims=1), gradient
+        if rows is None:
+            return tf.gather(product, indices, batch_dims=1), gradient
+        return tf.gather_nd(product, tf.stack([rows, indices], axis=1)), gradient
 
     units = kernel.shape[1]
     return entries(inputs, kernel if transposed is None else transposed, *(() if bias is None else (bias,)))
@@ -84,21 +116,37 @@ def on_cpu():
     return not tf.config.list_logical_devices("GPU")
 
 
-def to_dense(values, indices, units):
-    """The dense code, `(batch, units)`. Entries of equal index add up. TensorFlow only."""
+def to_dense(values, indices, units, rows=None, batch=None):
+    """The dense code, `(batch, units)`. Entries of equal index add up. TensorFlow only.
+
+    `values` and `indices` have the shape `(batch, k)`, or `(n,)` with the row of each and the number of codes.
+    """
     import tensorflow as tf
 
     @tf.custom_gradient
     def spread(values):
-        rows = tf.shape(values)[0]
-        places = tf.stack([tf.broadcast_to(tf.range(rows)[:, None], tf.shape(indices)), indices], axis=-1)
-        code = tf.scatter_nd(places, values, (rows, units))
-        return code, lambda upstream: tf.gather(upstream, indices, batch_dims=1)
+        if rows is None:
+            count = tf.shape(values)[0]
+            places = tf.stack([tf.broadcast_to(tf.range(count)[:, None], tf.shape(indices)), indices], axis=-1)
+        else:
+            count, places = batch, tf.stack([rows, indices], axis=-1)
+        return tf.scatter_nd(places, values, (count, units)), lambda upstream: tf.gather_nd(upstream, places)
 
     return spread(values)
 
 
-def transposed_matmul(values, indices, dense, units):
+def in_rows(values, rows, indices, samples):
+    """Values and indices of shape `(samples, n)` with `n` the most entries of a sample. Others get zeros. TensorFlow only."""
+    import tensorflow as tf
+
+    counts = tf.math.bincount(rows, minlength=samples, maxlength=samples, dtype=tf.int32)
+    first = tf.cumsum(counts, exclusive=True)
+    places = tf.stack([rows, tf.range(tf.shape(rows)[0]) - tf.gather(first, rows)], axis=1)
+    shape = tf.stack([samples, tf.maximum(tf.reduce_max(counts), 0)])  # of no samples, the maximum is negative
+    return tf.scatter_nd(places, values, shape), tf.scatter_nd(places, indices, shape)
+
+
+def transposed_matmul(values, indices, dense, units, rows=None):
     """`transpose(code) @ dense`, of shape `(units, columns)`, for a code with `values` at `indices`. TensorFlow only.
 
     The entries are sorted by unit. TensorFlow then multiplies by rows on all threads, which its product of a sparse tensor does
@@ -106,18 +154,34 @@ def transposed_matmul(values, indices, dense, units):
     """
     import tensorflow as tf
 
-    dtype = tf.float64 if dense.dtype == tf.float64 else tf.float32  # the only ones of the product
-    shape = tf.shape(indices)
     flat = tf.reshape(indices, [-1])
     order = tf.argsort(flat, stable=True)
-    places = tf.stack([tf.gather(flat, order), order // tf.maximum(shape[1], 1)], axis=1)
-    transposed = tf.raw_ops.SparseTensorToCSRSparseMatrix(
-        indices=tf.cast(places, tf.int64),
-        values=tf.gather(tf.reshape(tf.cast(values, dtype), [-1]), order),
-        dense_shape=tf.cast([units, shape[0]], tf.int64),
+    rows = order // tf.maximum(tf.shape(indices)[1], 1) if rows is None else tf.gather(rows, order)
+    values = tf.gather(tf.reshape(values, [-1]), order)
+    product = _csr_matmul(values, tf.gather(flat, order), rows, dense, units)
+    return tf.ensure_shape(product, (units, dense.shape[1]))
+
+
+def _csr_matmul(values, rows, columns, dense, row_count):
+    """The product of a matrix that has `values` at these places, in the order of its rows, with a dense one."""
+    import tensorflow as tf
+
+    dtype = tf.float64 if dense.dtype == tf.float64 else tf.float32  # the only ones of the product
+    matrix = tf.raw_ops.SparseTensorToCSRSparseMatrix(
+        indices=tf.cast(tf.stack([rows, columns], axis=1), tf.int64),
+        values=tf.cast(values, dtype),
+        dense_shape=tf.cast([row_count, tf.shape(dense)[0]], tf.int64),
     )
-    product = tf.raw_ops.SparseMatrixMatMul(a=transposed, b=tf.cast(dense, dtype))
-    return tf.cast(tf.ensure_shape(product, (units, dense.shape[1])), dense.dtype)
+    product = tf.raw_ops.SparseMatrixMatMul(a=matrix, b=tf.cast(dense, dtype))
+    return tf.cast(tf.ensure_shape(product, (None, dense.shape[1])), dense.dtype)
+
+
+def _product_of_nonzeros(values, indices, kernel):
+    import tensorflow as tf
+
+    places = tf.where(values != 0)
+    flat, columns = tf.gather_nd(values, places), tf.gather_nd(indices, places)
+    return _csr_matmul(flat, tf.cast(places[:, 0], tf.int32), columns, kernel, tf.shape(values)[0])
 
 
 def _sum_by_unit(values, indices, units):

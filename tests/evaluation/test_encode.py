@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_sae.evaluation import decode_top_k, encode, encode_top_k
-from keras_sae.layers import KSparse
+from keras_sae.layers import BatchKSparse, KSparse
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
 from keras_sae.ops import to_csr
 
@@ -127,16 +127,19 @@ def test_entries_that_cannot_be_decoded(indices, values, message):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the sparse path is TensorFlow's")
-def test_wide_codes_are_never_dense(monkeypatch):
-    model = DenseAutoencoder(5, 64, KSparse(4, alpha=2))
+@pytest.mark.parametrize("selection", [KSparse(4, alpha=2), BatchKSparse(4)], ids=["k", "batch"])
+def test_wide_codes_are_never_dense(monkeypatch, selection):
+    model = DenseAutoencoder(5, 64, selection)
     x = np.random.default_rng(0).normal(size=(9, 5)).astype("float32")
     model.adapt(x)
+    model(x, training=True)  # sets the threshold of the batch
 
     def results(sparse):
         model.sparse_path = sparse
         indices, values = encode_top_k(model, x, k=6, batch_size=4)
         decoded = decode_top_k(model, indices, values, batch_size=4)
-        return encode(model, x, batch_size=4, sparse=True).toarray(), indices, values, decoded, encode_top_k(model, x)[0]
+        indices = np.where(values == 0, -1, indices)  # which zero does not matter
+        return encode(model, x, batch_size=4, sparse=True).toarray(), indices, values, decoded
 
     expected = results(False)
     for layer in (model.selections[0], model.decoder.get_layer("decode")):

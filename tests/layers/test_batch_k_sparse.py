@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_sae.layers import BatchKSparse
-from keras_sae.layers._top_k import largest_of_many
+from keras_sae.ops import largest_of_many
 
 RNG = np.random.default_rng(0)
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sae.layers import KSparse, MaskingNoise, SubtractMean
+from keras_sae.layers import BatchKSparse, KSparse, MaskingNoise, SubtractMean
 from keras_sae.metrics import L0
 from keras_sae.models import DeepAutoencoder, DenseAutoencoder, SparseAutoencoder
 from keras_sae.models._sparse_path import pays
@@ -69,6 +69,47 @@ def test_values_and_gradients_are_those_of_the_layers(select_by, alpha, tied, dt
         assert_same(model, training, tolerance)
 
 
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [
+        ("float32", 1e-5),
+        pytest.param("mixed_bfloat16", 4e-2, marks=pytest.mark.slow),
+        pytest.param("mixed_float16", 5e-3, marks=pytest.mark.slow),
+    ],
+)
+def test_a_batch_that_selects_together(activation, tied, dtype, tolerance):
+    model = make([BatchKSparse(K), keras.regularizers.L1(0.1)], activation=activation, tied=tied, dtype=dtype)
+    for training in (True, False):
+        assert_same(model, training, tolerance)
+
+
+@pytest.mark.parametrize("current", [1, 5, 40, 80])
+def test_a_batch_keeps_the_current_k_and_moves_its_threshold(current):
+    thresholds = []
+    for sparse in (True, False):
+        model = make(BatchKSparse(K, momentum=0.5))
+        selection = model.selections[0]
+        for k, x in ((K, X), (current, X[:7])):
+            selection.current_k.assign(k)
+            reconstruction = results(model, sparse, True, x)
+        thresholds.append([*reconstruction, selection.threshold])
+        model.encoder.trainable = False  # a frozen selection selects as at inference
+        assert_same(model, True)
+        np.testing.assert_array_equal(selection.threshold, thresholds[-1][-1])
+    for one, other in zip(*thresholds, strict=True):
+        np.testing.assert_allclose(as_numpy(one), as_numpy(other), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("threshold", [-np.inf, -1.0, 0.5, 100.0])
+def test_a_threshold_that_keeps_few_or_many_entries(threshold):
+    model = make(BatchKSparse(K))
+    model.selections[0].threshold.assign(threshold)
+    for one, other in zip(*(results(model, sparse, False) for sparse in (True, False)), strict=True):
+        np.testing.assert_allclose(as_numpy(one), as_numpy(other), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("current", [1, 2, 5, 12, 13, 80])
 @pytest.mark.parametrize("select_by", ["value", "magnitude"])
 def test_training_keeps_the_current_k(current, select_by):
@@ -110,11 +151,13 @@ def test_pictures_and_models_of_ones_own():
     assert_same(model, True, x=X.reshape(-1, 2, 3))
 
 
+@pytest.mark.parametrize("selection", [KSparse, BatchKSparse])
 @pytest.mark.parametrize("training", [True, False])
-def test_a_nan_makes_the_same_entries_nan(training):
+def test_a_nan_makes_the_same_entries_nan(training, selection):
     x = X.copy()
     x[3] = np.nan
-    model = make([KSparse(K), keras.regularizers.L1(0.1)])
+    model = make([selection(K), keras.regularizers.L1(0.1)])
+    model(X, training=True)
     for one, other in zip(*(results(model, sparse, training, x)[:2] for sparse in (True, False)), strict=True):
         np.testing.assert_allclose(as_numpy(one), as_numpy(other), rtol=1e-5, atol=1e-5)
     kernel = model.encoder.get_layer("encode").kernel  # one unit is NaN for each sample
@@ -123,14 +166,16 @@ def test_a_nan_makes_the_same_entries_nan(training):
         np.testing.assert_array_equal(as_numpy(one), as_numpy(other))
 
 
-def test_a_batch_of_no_samples():
-    model = make(KSparse(K))
+@pytest.mark.parametrize("selection", [KSparse, BatchKSparse])
+def test_a_batch_of_no_samples(selection):
+    model = make(selection(K))
     model.sparse_path = True
-    assert model(X[:0]).shape == (0, INPUTS)
+    for training in (True, False):
+        assert model(X[:0], training=training).shape == (0, INPUTS)
 
 
-def fitted(sparse, x, **arguments):
-    model = make([KSparse(K, alpha=2), keras.regularizers.L1(0.01)], corruption=MaskingNoise(0.2, seed=1), tied=True)
+def fitted(sparse, selection, x=X, **arguments):
+    model = make([selection, keras.regularizers.L1(0.01)], corruption=MaskingNoise(0.2, seed=1), tied=True)
     model.sparse_path = sparse
     model.compile(keras.optimizers.SGD(0.1), "mse", metrics=[L0()], **arguments)
     model.selections[0].current_k.assign(5)
@@ -139,8 +184,9 @@ def fitted(sparse, x, **arguments):
 
 
 @pytest.mark.slow
-def test_fit_evaluate_and_predict_are_the_same():
-    (logs, predicted, weights), (logs_2, predicted_2, weights_2) = (fitted(sparse, X) for sparse in (True, False))
+@pytest.mark.parametrize("make_selection", [lambda: KSparse(K, alpha=2), lambda: BatchKSparse(K)], ids=["k", "batch"])
+def test_fit_evaluate_and_predict_are_the_same(make_selection):
+    (logs, predicted, weights), (logs_2, predicted_2, weights_2) = (fitted(each, make_selection()) for each in (True, False))
     assert logs.keys() == logs_2.keys()
     for name in logs:
         np.testing.assert_allclose(logs[name], logs_2[name], rtol=1e-5, err_msg=name)
@@ -149,10 +195,11 @@ def test_fit_evaluate_and_predict_are_the_same():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_a_step_in_a_graph_is_the_same():
+@pytest.mark.parametrize("selection", [KSparse, pytest.param(BatchKSparse, marks=pytest.mark.slow)])
+def test_a_step_in_a_graph_is_the_same(selection):
     steps = []
     for sparse in (True, False):
-        model = make(KSparse(K), tied=True)
+        model = make(selection(K), tied=True)
         model.sparse_path = sparse
         model.compile(keras.optimizers.SGD(0.1), "mse")
         steps.append([model.train_on_batch(X), *model.get_weights()])
@@ -161,11 +208,12 @@ def test_a_step_in_a_graph_is_the_same():
 
 
 @pytest.mark.slow
-def test_two_replicas_train_as_one_device(two_replicas):
+@pytest.mark.parametrize("make_selection", [lambda: KSparse(K), lambda: BatchKSparse(K, synchronized=True)], ids=["k", "batch"])
+def test_two_replicas_train_as_one_device(two_replicas, make_selection):
     weights = []
     for strategy, sparse in ((None, False), (two_replicas, True)):
         with strategy.scope() if strategy else contextlib.nullcontext():
-            model = make([KSparse(K), keras.regularizers.L1(0.01)], tied=True)
+            model = make([make_selection(), keras.regularizers.L1(0.01)], tied=True)
             model.sparse_path = sparse
             model.compile("adam", "mse", metrics=[L0()])
         model.fit(X, batch_size=4, epochs=2, shuffle=False, verbose=0)

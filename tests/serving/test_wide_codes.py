@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sae.layers import KSparse
+from keras_sae.layers import BatchKSparse, KSparse
 from keras_sae.models import DenseAutoencoder
 from keras_sae.serving._endpoints import ENDPOINTS, signatures_of
 
@@ -31,8 +31,23 @@ def test_the_strongest_entries_are_those_of_the_dense_code(select_by, top_k):
     np.testing.assert_allclose(one["values"], other["values"], rtol=1e-6)
 
 
-def test_a_nan_is_seen():
-    model = DenseAutoencoder(5, 64, sparsity=KSparse(4), center=False)
+@pytest.mark.parametrize("threshold", [0.8, -0.1])
+def test_the_strongest_entries_of_a_batch_that_selects_together(threshold):
+    model = DenseAutoencoder(5, 64, sparsity=BatchKSparse(4), center=False)
+    model.selections[0].threshold.assign(threshold)
+    one, other = (encode_top_k(model, sparse, 12)(X) for sparse in (True, False))
+    np.testing.assert_allclose(one["values"], other["values"], rtol=1e-6)
+    active = other["values"].numpy() != 0
+    assert active.any()
+    np.testing.assert_array_equal(one["indices"].numpy()[active], other["indices"].numpy()[active])
+    one, other = (endpoint(model, "reconstruct", sparse)(X)["reconstructions"] for sparse in (True, False))
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("selection", [KSparse, BatchKSparse])
+def test_a_nan_is_seen(selection):
+    model = DenseAutoencoder(5, 64, sparsity=selection(4), center=False)
+    model(X, training=True)
     kernel = model.encoder.get_layer("encode").kernel
     kernel.assign(np.where(np.arange(64) == 50, np.nan, kernel.numpy()))
     found = encode_top_k(model, True, 4)(X)

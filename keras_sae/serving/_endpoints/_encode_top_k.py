@@ -10,7 +10,7 @@ TOP_K = 32  # entries returned from codes whose number of active entries is unkn
 def encode_top_k(model, inputs, top_k):
     import tensorflow as tf
 
-    entries = model.encode_entries(inputs)
+    entries = model.encode_entries(inputs, top_k)
     if entries is None or entries[0].shape[1] < top_k:
         return _strongest(encode(model, inputs)["codes"], top_k)
     values, indices, doubtful = entries
