@@ -8,12 +8,22 @@ from keras_sae._pixels import as_input
 _BLANK = 0.1
 # Entries that are computed at a time, and kept to draw from.
 _ENTRIES = 20_000_000
+# Inputs whose reconstructions decide the scale.
+_TO_SCALE = 256
 
 
-def start_from_samples(model, x, layer="encode", seed=0):
+def start_from_samples(model, x, layer="encode", seed=0, scaled=False):
     """Sets the units of a layer to what it reads at random places of random inputs, scaled to norm 1.
 
         kernel[..., j] = sample_j / ||sample_j||        bias = 0
+
+    With `scaled` the kernel is multiplied by `s`, so that the first reconstructions have the least squared error. Those of tied
+    weights grow with the square of `s`, all others with `s`:
+
+        reconstruction(s) = r0 + s^2 * (r - r0)         s^2 = sum (target - r0) * (r - r0) / sum (r - r0)^2
+
+    where `r` is the reconstruction by units of norm 1 and `r0` that of a code of zeros. Units of norm 1 overlap, so where many
+    are active they reconstruct too much. A large learning rate soon corrects that, a small one does not.
 
     For a convolution, these are random patches of images. Units that start so find something to win for from the first step,
     also if one unit of a thousand is active. With random weights most of them would stay dead. Untrained, they are the random
@@ -24,6 +34,12 @@ def start_from_samples(model, x, layer="encode", seed=0):
         x: Array of inputs, of uint8 divided by 255.
         layer: Name of the layer of the encoder whose kernel is set, a dense layer or a convolution.
         seed: Integer that fixes the places.
+        scaled: Whether to scale the kernel by reconstructions of 256 of the inputs. The decoder must read a code that this
+            layer makes, and be linear.
+
+    Raises:
+        ValueError: `x` has no input that is not blank; or no scale fits, as with a decoder of random weights, or the
+            reconstruction is not proportional to the code.
 
     Example:
 
@@ -39,6 +55,31 @@ def start_from_samples(model, x, layer="encode", seed=0):
     units = encode.kernel.shape[-1]
     samples = samples_of(model, x, units, layer, seed)
     set_units(encode, samples)
+    if scaled:
+        _scale(model, encode, x[np.sort(np.random.default_rng(seed).permutation(len(x))[:_TO_SCALE])])
+
+
+def _scale(model, encode, x):
+    """Multiplies the kernel that makes the code by the number for which the reconstructions have the least squared error."""
+    x = as_input(x)
+    kernel = keras.ops.convert_to_numpy(encode.kernel)
+
+    def reconstruction(scale):
+        encode.kernel.assign(scale * kernel)
+        return keras.ops.convert_to_numpy(model(x, training=False)).astype("float64")
+
+    target = keras.ops.convert_to_numpy(model.target_of(x))
+    of_nothing = reconstruction(0.0)
+    of_units = reconstruction(1.0) - of_nothing
+    best = ((target - of_nothing) * of_units).sum() / max(np.square(of_units).sum(), 1e-30)
+    tied = getattr(model.layers_around_code[1], "tied_to", None) is encode
+    scaled = reconstruction(max(best, 0.0) ** (0.5 if tied else 1.0)) - of_nothing
+    if best <= 0 or not np.allclose(scaled, best * of_units, rtol=1e-2, atol=1e-3 * np.abs(scaled).max()):
+        encode.kernel.assign(kernel)
+        raise ValueError(
+            "`scaled` needs a decoder that fits these units, such as one of tied weights, and a reconstruction that is "
+            f"proportional to the code. Received: a model with a best factor of {best:.3g}. Leave `scaled` out."
+        )
 
 
 def samples_of(model, x, count, layer="encode", seed=0):

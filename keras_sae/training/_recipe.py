@@ -35,7 +35,7 @@ class Recipe:
             epoch by; `patches = { size = 6, count = 400000 }` to train on random patches; `shown`, the data set whose images
             the preset ships where this licence forbids it. `name` may be the path of a folder of images, a table or a series;
             then `data` may have the arguments of `keras_sae.datasets.load_folder`, `load_table` and `load_series`.
-        start: `"samples"` to start from `keras_sae.models.start_from_samples`.
+        start: `"samples"` to start from `keras_sae.models.start_from_samples`, `"scaled_samples"` from the same with `scaled`.
         model: `class` and arguments of a model of `keras_sae.models`, without `input_shape`, which the data gives. A file that
             does not set `center` gets the default of the models, and the record says which it was: on where a selection
             makes the code. Data without `center`, from before the argument, means false.

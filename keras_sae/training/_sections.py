@@ -38,8 +38,8 @@ def check_sections(recipe):
             check_integer(f"{key}.epochs", each, "is the number of passes over the training images")
     if recipe.keep_best not in (None, True, False):
         raise ValueError(f"`keep_best` must be true or false. Received: {recipe.keep_best!r}.")
-    if recipe.start not in (None, "samples"):
-        raise ValueError(f'`start` is "samples", or left out. Received: start={recipe.start!r}.')
+    if recipe.start not in (None, "samples", "scaled_samples"):
+        raise ValueError(f'`start` is "samples" or "scaled_samples", or left out. Received: start={recipe.start!r}.')
     if "patches" in recipe.data:
         _check_keys("data.patches", recipe.data["patches"], {"size", "count"}, set())
         if "validation" in recipe.data or recipe.pretrain:

@@ -143,8 +143,8 @@ def _prepared(recipe, run, strategy, data_dir, options):
     if "patches" in recipe.data:
         images = random_patches(images, **recipe.data["patches"], seed=recipe.seed)
     learn_statistics(model, images)
-    if recipe.start == "samples":
-        start_from_samples(model, images, seed=recipe.seed)
+    if recipe.start:
+        start_from_samples(model, images, seed=recipe.seed, scaled=recipe.start == "scaled_samples")
     recipe.warn_of_schedules(model)
     return model, whole, images, labels, validation
 

@@ -36,3 +36,33 @@ def test_blank_inputs_start_no_unit_and_the_seed_decides():
     model = DenseAutoencoder((4,), 8, KSparse(1), center=False)
     with pytest.raises(ValueError, match="zero"):
         start_from_samples(model, np.zeros((5, 4), "float32"))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_scale_is_the_one_of_least_squared_error(tied):
+    x = np.random.default_rng(0).normal(2, 1, (60, 5)).astype("float32")
+    model = DenseAutoencoder(5, 30, KSparse(3), tied=tied, center=True)
+    model.adapt(x)
+    encode, decode = model.layers_around_code
+    if not tied:
+        start_from_samples(model, x)
+        decode.kernel.assign(keras.ops.transpose(encode.kernel))
+
+    def error(factor):
+        encode.kernel.assign(factor * kernel)
+        return np.square(model.predict(x, verbose=0) - x).mean()
+
+    start_from_samples(model, x, scaled=True)
+    kernel = keras.ops.convert_to_numpy(encode.kernel)
+    assert error(1.0) < min(error(0.97), error(1.03))
+    start_from_samples(model, x)
+    assert np.linalg.norm(kernel) < 0.9 * np.linalg.norm(keras.ops.convert_to_numpy(encode.kernel))
+
+
+def test_a_scale_that_does_not_fit_is_refused_and_changes_nothing():
+    x = np.random.default_rng(0).random((40, 5), "float32")
+    model = DenseAutoencoder(5, 8, KSparse(3), tied=True, center=False, output_activation="sigmoid")
+    with pytest.raises(ValueError, match="proportional"):
+        start_from_samples(model, x, scaled=True)
+    norms = np.linalg.norm(keras.ops.convert_to_numpy(model.encoder.get_layer("encode").kernel), axis=0)
+    np.testing.assert_allclose(norms, 1, rtol=1e-5)
