@@ -9,7 +9,7 @@ from keras_sae.visualization._figure import COLOURS, new_figure, plain
 
 
 def plot_penalties(penalties=None, low=-1.0, high=1.0, figure=None):
-    """Draws penalties of one activation, and their derivatives: what charges it, and what pulls at it.
+    """Draws penalties of one activation, and their derivatives: what it costs, and how hard it is pulled.
 
     L1 pulls a small activation towards zero as hard as a large one, so it ends there; the pull of L2 fades with it. A KL
     divergence pulls a rate towards its target from both sides, without bound at 0 and 1.
@@ -32,12 +32,16 @@ def plot_penalties(penalties=None, low=-1.0, high=1.0, figure=None):
     activations = np.linspace(low, high, 160)  # an even number, so that 0 is not one of them
     figure = figure or new_figure(8, 3)
     left, right = figure.subplots(1, 2)
+    largest = 0.1
     for (title, penalty), colour in zip(penalties.items(), COLOURS * len(penalties), strict=False):
-        charges = np.array([float(penalty(np.full((1, 1), each, "float32"))) for each in activations])
-        left.plot(activations, charges, color=colour, label=title)
-        right.plot(activations, np.gradient(charges, activations), color=colour)
-    plain(left, "Penalty", xlabel="activation or rate", ylim=(-0.05, 2))
+        costs = np.array([float(penalty(np.full((1, 1), each, "float32"))) for each in activations])
+        largest = max(largest, np.nanmax(costs))
+        left.plot(activations, costs, color=colour, label=title)
+        right.plot(activations, np.gradient(costs, activations), color=colour)
+    plain(left, "Penalty", xlabel="activation or rate", ylim=(-0.05, min(2, 1.1 * largest)))
     plain(right, "Derivative", xlabel="activation or rate", ylim=(-3, 3))
+    for axis in (left, right):
+        axis.locator_params(nbins=5)
     right.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     left.legend(fontsize=8, frameon=False)
     return figure

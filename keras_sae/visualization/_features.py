@@ -2,7 +2,7 @@ import keras
 import numpy as np
 
 from keras_sae.layers import Patches
-from keras_sae.visualization._figure import check_drawn, draw, mean_of_units, new_figure
+from keras_sae.visualization._figure import check_drawn, draw, grid, mean_of_units
 
 _ENTRIES = 2**25  # of codes that are in memory at a time
 
@@ -143,15 +143,9 @@ def draw_tiles(features, title, columns=None, figure=None, units=None):
         )
     features = cut_out(features, kind)
     width, height = {"vector": (1.6, 0.9), "series": (1.6, 0.9), "image": (0.6, 0.6)}[kind] if columns is None else (2.4, 1.3)
-    across = int(np.ceil(np.sqrt(len(features) * height / width)))
-    down = int(np.ceil(len(features) / across))
-    figure = figure or new_figure(max(3.5, width * across), 0.35 + height * down)
-    figure.suptitle(title, fontsize=10)
-    axes = figure.subplots(down, across, squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
+    figure, axes = grid(len(features), width, height, title, figure)
     scales = full_scale(features).ravel()
-    for place, (axis, feature, strongest) in enumerate(zip(axes.flat, features, scales, strict=False)):
+    for place, (axis, feature, strongest) in enumerate(zip(axes, features, scales, strict=False)):
         if columns is None:
             draw(axis, feature, kind, -strongest, strongest, "RdBu_r")
         else:

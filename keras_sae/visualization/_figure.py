@@ -32,6 +32,18 @@ def plain(axis, title=None, **labels):
     return axis
 
 
+def grid(count, width, height, title, figure=None):
+    """A figure, and its axes without frames in a grid under a title: `count` tiles or a few more, sizes in inches."""
+    across = int(np.ceil(np.sqrt(count * height / width)))
+    down = int(np.ceil(count / across))
+    figure = figure or new_figure(max(3.5, width * across), 0.35 + height * down)
+    figure.suptitle(title, fontsize=10)
+    axes = figure.subplots(down, across, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    return figure, axes.flat
+
+
 def mean_of_units(codes):
     """Mean absolute activation of each unit over positions, of codes `(n, ..., units)`."""
     codes = np.asarray(codes)

@@ -20,12 +20,14 @@ def plot_top_inputs(x, units, count=8, figure=None):
             "`units` is a list of units whose inputs are rows of `x`, as `top_inputs` returns without `names`. "
             f"Received: {'an empty list' if not units else 'units with names'}."
         )
-    figure = figure or new_figure(0.7 * count + 1.2, 0.7 * len(units))
+    figure = figure or new_figure(0.7 * count + 1.2, 0.7 * len(units) + 0.35)
+    figure.suptitle("The inputs that excite each unit most", fontsize=10)
     for axes, unit in zip(figure.subplots(len(units), count, squeeze=False), units, strict=True):
         for axis in axes:
             axis.axis("off")
         measured = [f"{unit[key]:.2f}" for key in ("purity", "similarity") if unit.get(key) is not None]
-        axes[0].text(-0.2, 0.5, "\n".join([str(unit["unit"]), *measured]), transform=axes[0].transAxes, ha="right", va="center")
+        label = "\n".join([f"unit {unit['unit']}", *measured])
+        axes[0].text(-0.2, 0.5, label, transform=axes[0].transAxes, ha="right", va="center", fontsize=8)
         rows = unit["inputs"][:count]
         samples = as_input(x[rows]).astype("float32")
         low, high = _scale(samples, kind) if rows else (0, 1)

@@ -3,7 +3,7 @@ import numpy as np
 
 from keras_sae._checks import check_integer
 from keras_sae._pixels import as_input
-from keras_sae.visualization._figure import check_drawn, draw, new_figure
+from keras_sae.visualization._figure import check_drawn, draw, grid
 
 
 def plot_top_windows(model, images, codes, count=100, averaged=9, figure=None):
@@ -34,13 +34,9 @@ def plot_top_windows(model, images, codes, count=100, averaged=9, figure=None):
         )
     seen = _as_the_encoder_sees(model, as_input(images).astype("float32"))
     order = np.argsort(-np.square(codes).mean(axis=(0, 1, 2)), kind="stable")[:count]
-    columns = int(np.ceil(np.sqrt(len(order))))
-    rows = int(np.ceil(len(order) / columns))
-    figure = figure or new_figure(0.6 * columns, 0.6 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, unit in zip(axes.flat, order, strict=False):
+    title = f"What excites {len(order):,} of {np.shape(codes)[-1]:,} units most"
+    figure, axes = grid(len(order), 0.6, 0.6, title, figure)
+    for axis, unit in zip(axes, order, strict=False):
         draw(axis, _strongest_window(seen, np.abs(codes[..., unit]), averaged), kind, 0, 1, "gray_r")
     return figure
 

@@ -23,7 +23,7 @@ def test_normal_data_has_not_drifted(detector, tmp_path):
     assert (report["samples"], report["l0"], report["dead_units"]) == (500, 2.0, 0)
     assert json.loads(json.dumps(report)) == report
     figure = plot_drift(report)
-    assert "flagged" in figure.axes[0].get_title()
+    assert "flagged" in figure.axes[0].get_title(loc="left")
     figure.savefig(tmp_path / "drift.png")
 
 

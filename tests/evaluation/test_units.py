@@ -107,6 +107,7 @@ def test_a_picture_shows_the_inputs_of_each_unit():
     result = top_inputs(keras.Model(inputs, keras.layers.Flatten()(inputs)), x, count=3)
     figure = plot_top_inputs(x, result["units"][:2], count=3)
     assert len(figure.axes) == 6
+    assert figure.axes[3].texts[0].get_text().startswith(f"unit {result['units'][1]['unit']}")
     np.testing.assert_array_equal(figure.axes[4].images[0].get_array(), x[result["units"][1]["inputs"][1], ..., 0])
     for some in ([], [{"unit": 0, "inputs": ["word"]}]):
         with pytest.raises(ValueError, match="`units`"):

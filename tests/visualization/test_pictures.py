@@ -64,6 +64,7 @@ def test_windows_are_those_of_the_strongest_responses():
     for averaged, expected in ((1, images[1, 3:6, 5:8]), (2, (images[1, 3:6, 5:8] + images[2, 1:4, 2:5]) / 2)):
         figure = visualization.plot_top_windows(model, images, codes, averaged=averaged)
         np.testing.assert_allclose(figure.axes[0].images[0].get_array(), expected[..., 0], rtol=1e-6)  # unit 1 first
+        assert figure.get_suptitle() == "What excites 2 of 2 units most"
     corner = np.asarray(visualization.plot_top_windows(model, images, codes, averaged=1).axes[1].images[0].get_array())
     np.testing.assert_array_equal(corner[0], 0)  # beyond the border
     np.testing.assert_allclose(corner[1:, 1:], images[0, :2, :2, 0])
