@@ -80,7 +80,9 @@ def _normal(path):
 
 def _site_path(path):
     """Where a file of the checkout is in the site."""
-    return HOME if path == "README.md" else path.removeprefix("docs/")
+    if path.endswith(".ipynb"):
+        return f"{path.removesuffix('.ipynb')}.md"  # docs/notebooks.py makes these pages
+    return {"README.md": HOME, "notebooks": "notebooks/index.md"}.get(path, path.removeprefix("docs/"))
 
 
 def _relative(path, start):

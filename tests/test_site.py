@@ -65,6 +65,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert "images/overview.png" in home
     assert 'id="keras_sae.layers.KSparse"' in (tmp_path / "api/layers.html").read_text()
     assert "mnist_dense_ksparse" in (tmp_path / "pretrained/index.html").read_text()
+    assert 'src="01_what_sparsity_does_1.png"' in (tmp_path / "notebooks/01_what_sparsity_does.html").read_text()
     assert "- [Getting started](start.html)" in (tmp_path / "llms.txt").read_text()
 
 
