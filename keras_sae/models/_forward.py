@@ -62,6 +62,11 @@ class Forward(OwnSteps):
         path = self._path_of_entries()
         return None if path is None else path.reconstruct(values, indices)
 
+    @property
+    def has_entries(self):
+        """Whether `encode_entries` and `decode_entries` are possible."""
+        return self._path_of_entries() is not None
+
     def _path_of_entries(self):
         path = self._current_path() if keras.backend.backend() == "tensorflow" and self.sparse_path is not False else None
         return path if path and (self.sparse_path or pays(path.units, path.selection.kept or path.selection.k)) else None

@@ -45,8 +45,6 @@ def sparse_dense_matmul(values, indices, kernel):
             (upstream,) = upstream
             return _dot_rows(upstream, indices, kernel), transposed_matmul(values, indices, upstream, kernel.shape[0])
 
-        if indices.shape[1] is None:  # rows of different numbers of entries, filled up with zeros
-            return _product_of_nonzeros(values, indices, kernel), gradient
         return _weighted_rows(values, indices, kernel), gradient
 
     return product(values, kernel)
@@ -174,14 +172,6 @@ def _csr_matmul(values, rows, columns, dense, row_count):
     )
     product = tf.raw_ops.SparseMatrixMatMul(a=matrix, b=tf.cast(dense, dtype))
     return tf.cast(tf.ensure_shape(product, (None, dense.shape[1])), dense.dtype)
-
-
-def _product_of_nonzeros(values, indices, kernel):
-    import tensorflow as tf
-
-    places = tf.where(values != 0)
-    flat, columns = tf.gather_nd(values, places), tf.gather_nd(indices, places)
-    return _csr_matmul(flat, tf.cast(places[:, 0], tf.int32), columns, kernel, tf.shape(values)[0])
 
 
 def _sum_by_unit(values, indices, units):

@@ -25,7 +25,7 @@ def golden_examples(signatures, functions, examples):
 
     golden = {}
     for key, signature in signatures.items():
-        inputs = {signature.input.name: signature.input.example(examples)}
+        inputs = {each.name: each.example(examples) for each in signature.inputs}
         outputs = functions[key](**{name: tf.constant(array) for name, array in inputs.items()})
         golden[key] = Golden(inputs, {name: value.numpy() for name, value in outputs.items()})
     return golden

@@ -29,7 +29,8 @@ def export(model, directory, version=None, top_k=None, image_inputs=False, weigh
     {endpoints}
 
     `serving_default` is `encode`. `indices` count along the flattened code: `(height, width, units)` for a code of maps.
-    `anomaly_score` needs reconstructions of the shape of the inputs and is left out otherwise.
+    `anomaly_score` needs reconstructions of the shape of the inputs and is left out otherwise. `decode_top_k` is there
+    for wide codes of few entries; see `docs/speed.md`.
 
     `detect` and `anomaly_map` come with a calibrated detector: one that you pass, or that of a preset. To serve another
     threshold or score, calibrate again and export the next version; the model stays as it is.
@@ -177,15 +178,15 @@ def _write(model, signatures, path, weights):
     stored = _converted(model, weights) if weights else []
 
     def concrete(signature):
-        def function(tensor):
+        def function(*tensors):
             # Refuses wrong shapes, which a Reshape layer would turn into other samples.
-            tensor = tf.ensure_shape(tensor, signature.input.shape)
+            tensors = [tf.ensure_shape(tensor, each.shape) for tensor, each in zip(tensors, signature.inputs, strict=True)]
             state = [(weight, tf.cast(value, weight.dtype)) for weight, value in stored]
             with keras.StatelessScope(state_mapping=state) if state else contextlib.nullcontext():
-                return signature.function(tensor)
+                return signature.function(*tensors)
 
-        spec = tf.TensorSpec(signature.input.shape, signature.input.dtype, name=signature.input.name)
-        return tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()
+        specs = [tf.TensorSpec(each.shape, each.dtype, name=each.name) for each in signature.inputs]
+        return tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
 
     with _explained(model):
         traced = {id(signature): concrete(signature) for signature in signatures.values()}

@@ -16,7 +16,7 @@ from keras_sae.serving._endpoints._endpoint import Endpoint
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
 
 WITHOUT_DETECTOR = [endpoint for endpoint in ENDPOINTS if "detector" not in endpoint.options]
-PLAIN = {"serving_default", *(endpoint.name for endpoint in WITHOUT_DETECTOR)}
+PLAIN = {"serving_default", *(endpoint.name for endpoint in WITHOUT_DETECTOR if endpoint.reads != "entries")}
 READ_INPUTS = [endpoint.name for endpoint in WITHOUT_DETECTOR if endpoint.reads == "inputs"]
 
 LOAD = """
@@ -56,6 +56,7 @@ def test_clients_can_rely_on_names():
         ("encode_top_k", "inputs", ("indices", "values")),
         ("features", "inputs", ("features",)),
         ("decode", "codes", ("reconstructions",)),
+        ("decode_top_k", "entries", ("reconstructions",)),
         ("reconstruct", "inputs", ("reconstructions",)),
         ("anomaly_score", "inputs", ("scores",)),
     }
@@ -69,7 +70,7 @@ def norms(model, inputs):
 def test_a_new_endpoint_is_one_description(monkeypatch, tmp_path):
     model = DenseAutoencoder((6, 5, 1), 12)
     added = Endpoint("norms", "inputs", ("norms",), "the Euclidean norm of each code", norms, tolerance=0.01)
-    monkeypatch.setattr(sys.modules["keras_sae.serving._saved_model"], "ENDPOINTS", [ENDPOINTS[0], ENDPOINTS[3], added])
+    monkeypatch.setattr(sys.modules["keras_sae.serving._saved_model"], "ENDPOINTS", [ENDPOINTS[0], ENDPOINTS[4], added])
     path = export(model, tmp_path / "served", image_inputs=True)
     images = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 1)).astype("uint8")
     expected = np.linalg.norm(model.encoder(images.astype("float32") / 255), axis=1)

@@ -10,6 +10,7 @@ _NAMES = (
     "encode",
     "encode_top_k",
     "decode",
+    "decode_top_k",
     "reconstruct",
     "anomaly_score",
     "features",

@@ -1,4 +1,4 @@
-"""What an endpoint is: a function of one input, and the facts that an export, its README and its verification need."""
+"""What an endpoint is: a function of its inputs, and the facts that an export, its README and its verification need."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,11 +12,11 @@ class Endpoint:
 
     Attributes:
         name: Name in requests. Clients rely on it.
-        reads: `"inputs"`, the input of the encoder, or `"codes"`, the input of the decoder. Endpoints that read `"inputs"` get
-            variants for images with `export(image_inputs=True)`.
+        reads: `"inputs"`, the input of the encoder, `"codes"`, the input of the decoder, or `"entries"`, the two inputs
+            `indices` and `values`. Endpoints that read `"inputs"` get variants for images with `export(image_inputs=True)`.
         outputs: Names of the outputs.
         meaning: What the outputs are, for README and docstring.
-        function: `(model, tensor, **options)`, returns a dictionary of tensors.
+        function: `(model, *tensors, **options)`, returns a dictionary of tensors.
         options: Names of the arguments of `export` that `function` takes. Without one of them there is no such endpoint.
         fits: Of a model, whether it can have this endpoint.
         tolerance: How far an output may be from its golden value, relative to the largest golden value or 1.
@@ -37,7 +37,8 @@ class Endpoint:
     def row(self):
         """A row of a Markdown table: name, input, outputs, meaning."""
         outputs = ", ".join(f"`{name}`" for name in self.outputs)
-        return f"| `{self.name}` | `{self.reads}` | {outputs} | {self.meaning} |"
+        reads = "`indices`, `values`" if self.reads == "entries" else f"`{self.reads}`"
+        return f"| `{self.name}` | {reads} | {outputs} | {self.meaning} |"
 
 
 def as_float32(tensor):

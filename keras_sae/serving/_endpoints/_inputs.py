@@ -1,4 +1,4 @@
-"""What signatures read: inputs of the encoder, codes, and images in two forms."""
+"""What signatures read: inputs of the encoder, codes whole or by their entries, and images in two forms."""
 
 import dataclasses
 from collections.abc import Callable
@@ -38,6 +38,22 @@ def codes_of(model):
         return keras.ops.convert_to_numpy(keras.ops.cast(model.encoder(inputs, training=False), dtype))
 
     return Input("codes", tuple(tensor.shape), dtype, example)
+
+
+def entries_of(model):
+    """Indices and values of entries of a flattened code, as many of each code as the client sends."""
+
+    def example(number):
+        def of_inputs(inputs):
+            values, indices, _ = model.encode_entries(inputs)
+            return keras.ops.convert_to_numpy((indices, keras.ops.cast(values, "float32"))[number])
+
+        return of_inputs
+
+    return (
+        Input("indices", (None, None), "int32", example(0)),
+        Input("values", (None, None), "float32", example(1)),
+    )
 
 
 def images_of(model):
