@@ -7,6 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from keras_sae import visualization
+
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 SCRIPT = runpy.run_path(str(FOLDER / "execute.py"))
@@ -64,3 +66,12 @@ def test_asks_one_question_in_few_words(name):
 def test_links_lead_somewhere(name):
     for target in re.findall(r"\]\(([^)#:]+)\)", "\n".join(texts(read(name)))):
         assert (FOLDER / target).exists(), target
+
+
+def test_each_figure_of_the_course_is_one_function_in_one_notebook():
+    page = (FOLDER.parent / "docs" / "course.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|.*\| `(\w+)` \| \[.*\]\(\.\./notebooks/(\w+)\.ipynb\) \|$", page, re.M)
+    assert len(rows) == len(re.findall(r"^\|.*\| `", page, re.M)) >= 8
+    for function, name in rows:
+        assert function in visualization.__all__
+        assert any(f"visualization.{function}(" in cell.source for cell in code_cells(read(name))), (function, name)

@@ -122,6 +122,9 @@ def test_penalties_and_their_derivatives_are_those_of_the_formulas():
     np.testing.assert_allclose(l1[1], np.abs(l1[0]), atol=1e-6)
     np.testing.assert_allclose(l1_slope[1][90:], 1, atol=1e-3)
     np.testing.assert_allclose(l2_slope[1][1:-1], 2 * l2[0][1:-1], atol=1e-3)
+    assert figure.axes[0].get_ylim()[1] == 2  # the divergence goes far beyond
+    alone = visualization.plot_penalties({"L1": keras.regularizers.L1(1.0)})
+    np.testing.assert_allclose(alone.axes[0].get_ylim()[1], 1.1, rtol=1e-6)
 
 
 def test_an_embedding_is_the_plane_of_most_variance():
