@@ -20,6 +20,8 @@ PAGES = (
 )
 PICTURES = ("pretrained/*/*.png",)
 HOME = "index.md"
+# The theme loads this from another host, so that search works from files. The site brings it along.
+SHIM, OWN_SHIM = "https://unpkg.com/iframe-worker/shim", "assets/iframe_worker.js"
 
 _written = []  # title, address and text of each page for language models
 
@@ -54,6 +56,14 @@ def on_page_markdown(markdown, page, config, files):
     if not source.startswith(("api/", "pretrained/")):
         _written.append((page.title, page.url, markdown))
     return markdown
+
+
+def on_post_page(output, page, config):
+    return output.replace(SHIM, _relative(OWN_SHIM, PurePosixPath(page.file.dest_uri).parent))
+
+
+def on_post_template(output_content, template_name, config):
+    return output_content.replace(SHIM, f"/{OWN_SHIM}")  # the page for wrong addresses is shown at any depth
 
 
 def on_post_build(config):

@@ -1,6 +1,9 @@
 """The documentation: every Python example runs, the site builds without a warning, tables are those of the commands."""
 
+import html
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 from keras_sae import presets
 from keras_sae.training import table
 
+SHOWN = "fashion_mnist_dense_ksparse"
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "pretrained/README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 # A comment `<!-- setup` has what an example needs and does not show; `<!-- not run: why -->` is before one that cannot run.
@@ -56,17 +60,78 @@ def test_links_lead_somewhere(page):
         assert link.startswith(("https://", "http://localhost")) or (page.parent / link).exists(), link
 
 
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the site, with the page of units of one preset: those of all take minutes."""
     pytest.importorskip("mkdocs", reason="The site needs the extra `docs`.")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-f", ROOT / "mkdocs.yml", "-d", tmp_path]
-    subprocess.run(command, check=True)
-    home = (tmp_path / "index.html").read_text()
-    assert "images/overview.png" in home
-    assert 'id="keras_sae.layers.KSparse"' in (tmp_path / "api/layers.html").read_text()
-    assert "mnist_dense_ksparse" in (tmp_path / "pretrained/index.html").read_text()
-    assert 'src="01_what_sparsity_does_1.png"' in (tmp_path / "notebooks/01_what_sparsity_does.html").read_text()
-    assert "- [Getting started](start.html)" in (tmp_path / "llms.txt").read_text()
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-f", ROOT / "mkdocs.yml", "-d", folder]
+    subprocess.run(command, check=True, env={**os.environ, "KERAS_SAE_UNITS": SHOWN})
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_has_its_parts(site):
+    assert "images/overview.png" in (site / "index.html").read_text()
+    assert 'id="keras_sae.layers.KSparse"' in (site / "api/layers.html").read_text()
+    assert "- [Getting started](start.html)" in (site / "llms.txt").read_text()
+    assert 'src="01_what_sparsity_does_1.png"' in (site / "notebooks/01_what_sparsity_does.html").read_text()
+    assert "<mfrac>" in (site / "coming_from/matlab.html").read_text()
+    card = (site / f"pretrained/{SHOWN}/index.html").read_text()
+    assert 'href="units.html"' in card
+    assert 'src="features.png"' in card
+    zoo = (site / "pretrained/index.html").read_text()
+    assert f'href="{SHOWN}/units.html"' in zoo
+    for name in presets.names():
+        figures = presets.read_metadata(presets.find(name))["metrics"]
+        assert f'href="{name}/index.html"' in zoo
+        assert "probe" not in figures or f"<td>{figures['probe']['error']:.2f} %</td>" in zoo
+
+
+@pytest.mark.slow
+def test_links_of_the_site_lead_somewhere_inside_it_or_to_an_address(site):
+    pages = {
+        path: path.read_text(encoding="utf-8") for path in site.rglob("*.html") if path.name not in ("units.html", "404.html")
+    }
+    places = {path: set(re.findall(r'\bid="([^"]+)"', text)) for path, text in pages.items()}
+    broken = []
+    for path, text in pages.items():
+        assert not re.findall(r'<(?:script|img|link)[^>]* (?:src|href)="https?:[^"]*"', text), path
+        for target in re.findall(r' (?:src|href)="([^"]+)"', text):
+            address, _, place = html.unescape(target).partition("#")
+            if re.match(r"[a-z]+:", address):
+                continue
+            found = path if not address else (path.parent / address).resolve()
+            if not found.exists() or (place and found in places and not place.startswith("__") and place not in places[found]):
+                broken.append((path.relative_to(site).as_posix(), target))
+    assert not broken
+
+
+@pytest.mark.slow
+def test_the_site_works_when_it_is_opened_from_files(site):
+    playwright = pytest.importorskip("playwright.sync_api", reason="the site is tested with playwright")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("the site is tested in Chromium, which is not installed: apt-get install chromium")
+    wrong = []
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or wrong.append(request.url))
+        page.goto((site / "tuning.html").as_uri())
+        page.click(".md-search__input")
+        page.keyboard.type("winner take all", delay=20)
+        page.wait_for_selector(".md-search-result__link")
+        page.goto((site / "pretrained/index.html").as_uri())
+        page.click("th:has-text('probe error') button")
+        errors = page.locator("tbody td:nth-child(5)").all_inner_texts()
+        numbers = [float(each.split()[0]) for each in errors if each != "-"]
+        assert numbers == sorted(numbers)
+        page.fill(".filter input", "glove")
+        assert page.locator("tbody tr:visible").count() == sum("glove" in name for name in presets.names())
+        browser.close()
+    assert not wrong
 
 
 def test_every_public_package_has_a_page_of_the_reference():

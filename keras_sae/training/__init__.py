@@ -9,5 +9,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ = [
     name
     for name in __all__
-    if name not in {"COLUMNS", "check_overrides", "columns", "is_complete", "read_recipe", "table", "toml"}
+    if name not in {"COLUMNS", "check_overrides", "columns", "is_browsable", "is_complete", "read_recipe", "table", "toml"}
 ]

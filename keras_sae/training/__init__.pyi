@@ -1,4 +1,4 @@
-from ._card import COLUMNS, columns, table
+from ._card import COLUMNS, columns, is_browsable, table
 from ._evaluate_preset import evaluate_preset
 from ._publish import publish, publish_model, suites_of, update_preset
 from ._recipe import Recipe, load_recipe

@@ -8,6 +8,8 @@ from keras_sae.training._recipe_file import KEYS, read_recipe, recipe_names
 from keras_sae.training._toml import toml
 
 PICTURE = "features.png"
+# The caption of a picture where the features of a model cannot be drawn.
+OF_WINDOWS = "What the most active units respond to"
 # Keys of a recipe that the card shows outside the recipe.
 _SHOWN_ELSEWHERE = {"name", "title", "use", "notes", "caption", "published", "source"}
 
@@ -36,7 +38,7 @@ def render(metadata):
         *_usage(metadata, preset, noun),
         "```",
         "",
-        *_browse(preset, metadata["data"]["name"]),
+        *_browse(preset, metadata),
         *_figures(metadata),
         *_text("Limits", recipe.get("notes", "")),
         *_origin(metadata),
@@ -59,14 +61,23 @@ def _usage(metadata, preset, noun):
     ]
 
 
-def _browse(preset, data):
+def _browse(preset, metadata):
     """The commands that write a page to look through the units."""
+    if not is_browsable(metadata):
+        return []
+    data = metadata["data"]["name"]
     command = f"keras-sae browse {shlex.quote(preset)}"
     every = f"{command} {shlex.quote(data)}"
     lines = [command] if data == "fashion_mnist" else [f"{command:{len(every)}}  # on the examples in the preset", every]
     if len(lines) == 2:
         lines[1] += "  # on the test data"
     return ["To look through its units in a browser:", "", "```", *lines, "```", ""]
+
+
+def is_browsable(metadata):
+    """Whether pictures can be drawn of what the units of a preset add to a reconstruction."""
+    of_windows = metadata.get("caption", "").startswith(OF_WINDOWS)
+    return len(metadata["input_shape"]) < 3 or (metadata.get("has_picture", False) and not of_windows)
 
 
 def _figures(metadata):

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 
 from keras_sae.evaluation import encode
+from keras_sae.training._card import OF_WINDOWS
 from keras_sae.visualization import (
     decoder_features,
     drawn_as,
@@ -107,7 +108,7 @@ def caption_of(model, shown):
     """
     return {
         "reconstructions": f"Features, and reconstructions of {shown}",
-        "windows": f"What the most active units respond to: for each, the mean of nine windows of {shown}",
+        "windows": f"{OF_WINDOWS}: for each, the mean of nine windows of {shown}",
         "patches": "The most active units, each as the preprocessed patch that it decodes to; zero is white, or grey in colour",
     }[_kind(model)]
 
