@@ -39,6 +39,10 @@ class Patches(KnownArguments, keras.layers.Layer):
         self.strides = check_integer("strides", strides, "is the distance between neighbouring patches")
 
     def build(self, input_shape):
+        self._check(input_shape)
+        self.input_spec = keras.layers.InputSpec(ndim=len(input_shape), axes={-1: input_shape[-1]})
+
+    def _check(self, input_shape):
         sizes = tuple(input_shape[1:-1])
         fits = all(size is None or size >= self.size for size in sizes)
         if not 1 <= len(sizes) <= 3 or input_shape[-1] is None or not fits:
@@ -48,6 +52,7 @@ class Patches(KnownArguments, keras.layers.Layer):
             )
 
     def call(self, inputs):
+        self._check(inputs.shape)  # models for images of any size meet the size here
         last = self.size - 1
         # A step for each place in a patch: exact in every precision, for sizes known or not.
         along = [slice(first, first - last or None, self.strides) for first in range(self.size)]

@@ -110,8 +110,20 @@ def test_a_mirror_average_is_that_of_an_image_and_its_mirror_image(model, tmp_pa
 
 def test_one_model_reads_images_of_any_size(model):
     assert model.features.output_shape == (None, 80)
-    assert model.features(RANDOM.uniform(size=(2, 9, 12, 3)).astype("float32")).shape == (2, 80)
+    for size in ((48, 40), (9, 12)):
+        images = RANDOM.uniform(size=(2, *size, 3)).astype("float32")
+        features = model.features.predict(images, verbose=0)
+        assert features.shape == (2, 80)
+        assert np.isfinite(features).all()
+        np.testing.assert_allclose(model.features.predict(images[:1], verbose=0), features[:1], atol=1e-5)
     assert model.encoder(IMAGES).shape == (20, 5, 4, 10)
+
+
+def test_images_that_no_patch_fits_into_are_refused(model):
+    with pytest.raises(ValueError, match="not smaller than a patch"):
+        model.features(np.zeros((1, 2, 9, 3), "float32"))
+    with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 3"):
+        model.features(np.zeros((1, 9, 9, 1), "float32"))
 
 
 def test_a_convolutional_model_is_copied_for_inputs_of_another_size():
