@@ -14,6 +14,7 @@ def transfer(
     steps=2000,
     batch_size=128,
     learning_rate=1e-3,
+    head_epochs=0,
     seed=0,
     report=None,
     cache=None,
@@ -23,7 +24,8 @@ def transfer(
 
     Compares four classifiers: logistic regression on frozen features; the same on raw pixels; the encoder fine-tuned with a
     softmax layer; and the same network trained from scratch. All networks are trained for the same number of steps by Adam;
-    the learning rate falls along a cosine. All classifiers see the same labels and read `model.features`.
+    the learning rate falls along a cosine. All classifiers see the same labels and read `model.features`. From scratch, the
+    encoder has new random weights, and what it learns from data without training, such as a whitening, it learns from `train`.
 
     Args:
         model: A `SparseAutoencoder`, trained on other data.
@@ -31,6 +33,8 @@ def transfer(
         few_labels: List of integers, numbers of labels.
         draws: Integer, at least 1. With few labels, errors are averaged over this many draws.
         steps, batch_size, learning_rate: Training of the networks. With fewer images than `batch_size`, a batch holds them all.
+        head_epochs: Integer. First the softmax layer alone is trained for this many epochs on the frozen features, of both
+            networks. Costs little where features are wide and the encoder is slow.
         seed: Integer.
         report: Function called with a sentence before each step that takes long, such as `print`.
         cache: As in `probe_encoder`.
@@ -59,7 +63,7 @@ def transfer(
                 chosen = np.arange(count) if number == count else balanced(labels, number, np.random.default_rng([seed, draw]))
                 tuning = {"epochs": epochs, "batch_size": batch, "learning_rate": learning_rate, "report": None}
                 part = x[chosen], labels[chosen]
-                wrong.append(wrong_when_tuned(start, part, test, 0, 0.0, seed=seed + draw, **tuning)[0])
+                wrong.append(wrong_when_tuned(start, part, test, head_epochs, 0.0, seed=seed + draw, **tuning)[0])
             figures[name] = error_figures(wrong)
         rows.append(figures)
     return rows
