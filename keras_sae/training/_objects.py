@@ -14,6 +14,7 @@ _SOURCES = {
     "preprocessing": [layers, keras.layers],
     "features": [layers, keras.layers],
     "kernel_initializer": [keras.initializers],
+    "kernel_regularizer": [keras.regularizers],
     "optimizer": [keras.optimizers],
     "learning_rate": [keras.optimizers.schedules],
 }

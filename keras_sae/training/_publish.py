@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import os
 import platform
 from pathlib import Path
@@ -20,8 +21,9 @@ from keras_sae.training._run import BEST, CHECKPOINT, check_data_of_run, check_l
 from keras_sae.training._train import adapt_features, finish, in_training
 
 PRESET = "preset"
-# In reference.npz. Maps of images of any size are large.
+# In reference.npz. Maps are large, and dense ones do not compress.
 _EXAMPLES, _EXAMPLES_OF_MAPS = 8, 2
+_MOST_OF_A_CODE, _MOST_OF_MAPS = 60_000, 20_000
 _OF_TRAINING = ("hardware", "seconds")
 
 
@@ -225,11 +227,22 @@ def _save(model, directory, recipe, data, metrics, of_training, data_dir):
         model,
         directory,
         metadata=metadata,
-        examples=shown[: _EXAMPLES_OF_MAPS if None in model.encoder.output_shape[1:] else _EXAMPLES],
+        examples=_examples(model, shown),
         card=render,
         files={PICTURE: picture} if picture else None,
     )
     return directory
+
+
+def _examples(model, images):
+    """The inputs of reference.npz: few where codes are large, and the middle of images where the model reads any size."""
+    shape = model.encoder.output_shape[1:]
+    if None not in shape:
+        return images[: _EXAMPLES if math.prod(shape) <= _MOST_OF_A_CODE else _EXAMPLES_OF_MAPS]
+    images = images[:_EXAMPLES_OF_MAPS]
+    while np.count_nonzero(evaluation.encode(model, images)) > _MOST_OF_MAPS:
+        images = images[(slice(None), *(slice(size // 4, size // 4 + size // 2) for size in images.shape[1:-1]))]
+    return images
 
 
 def _shown(recipe, images, data_dir):

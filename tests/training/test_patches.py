@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from keras_sae.models import SparseAutoencoder
+from keras_sae.layers import KSparse
+from keras_sae.models import ConvolutionalAutoencoder, SparseAutoencoder
 from keras_sae.training import load_recipe, publish, train
+from keras_sae.training._publish import _examples
 
 CHANGES = [
     "epochs=1",
@@ -44,3 +46,24 @@ def test_a_dictionary_of_patches_encodes_images(recipe_file, tmp_path):
 def test_a_model_of_patches_must_read_any_size(recipe_file, tmp_path):
     with pytest.raises(ValueError, match="Give every size, or use strides=1"):
         of_patches(recipe_file, "model.strides=2").build((28, 28, 1))
+
+
+def test_a_recipe_names_a_kernel_regularizer(recipe_file):
+    model = of_patches(recipe_file, "model.kernel_regularizer={class='L2', l2=0.5}").build((28, 28, 1))
+    assert model.get_config()["kernel_regularizer"]["config"] == {"l2": 0.5}
+    with pytest.raises(ValueError, match="Unknown class for `kernel_regularizer`"):
+        of_patches(recipe_file, "model.kernel_regularizer={class='L3'}").build((28, 28, 1))
+
+
+def test_examples_of_a_preset_are_few_where_codes_are_large_and_small_where_they_are_dense():
+    images = np.random.default_rng(0).uniform(size=(9, 32, 48, 1)).astype("float32")
+
+    def examples(size, filters, sparsity=None):
+        model = ConvolutionalAutoencoder((*size, 1), filters, sparsity, kernel_size=1, strides=1, activation="sigmoid")
+        return _examples(model, images)
+
+    assert examples((32, 48), 1).shape == (8, 32, 48, 1)
+    assert examples((32, 48), 40).shape == (2, 32, 48, 1)
+    assert examples((None, None), 1).shape == (2, 32, 48, 1)
+    np.testing.assert_array_equal(examples((None, None), 20), images[:2, 8:24, 12:36])
+    assert examples((None, None), 20, KSparse(1)).shape == (2, 32, 48, 1)
