@@ -25,6 +25,11 @@ def plot_drift(report, figure=None):
     axis.plot(report["scores"], shares, color=COLOURS[2 if changed else 0], label=f"new ({report['samples']:,} samples)")
     axis.axvline(report["threshold"], color="0.2", linestyle=":", label="threshold")
     if min(report["scores"][0], report["calibration_scores"][0]) > 0:
+        from matplotlib.ticker import LogLocator, NullLocator
+
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_locator(NullLocator())
     axis.legend(fontsize=8, frameon=False)
     return figure
