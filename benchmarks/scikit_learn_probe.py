@@ -3,7 +3,7 @@
     python benchmarks/scikit_learn_probe.py [PRESET ...] [--labels N ...] [--data-dir DIR]
 
 Two classifiers for each encoder: scikit-learn's defaults (C = 1, no scaling), and the best C of a few, chosen on a fifth of the
-labelled images. Nothing of the package's own probe is used. Labelled images are drawn at random, with the shares of the classes.
+labelled images. Nothing of the package's own probe is used. Labelled images are drawn at random, stratified by class.
 """
 
 import argparse
