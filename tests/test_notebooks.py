@@ -71,7 +71,7 @@ def test_links_lead_somewhere(name):
 def test_each_figure_of_the_course_is_one_function_in_one_notebook():
     page = (FOLDER.parent / "docs" / "course.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\|.*\| `(\w+)` \| \[.*\]\(\.\./notebooks/(\w+)\.ipynb\) \|$", page, re.M)
-    assert len(rows) == len(re.findall(r"^\|.*\| `", page, re.M)) >= 8
+    assert len(rows) == len(re.findall(r"^\|.*\| `", page, re.M)) >= 9
     for function, name in rows:
         assert function in visualization.__all__
         assert any(f"visualization.{function}(" in cell.source for cell in code_cells(read(name))), (function, name)
