@@ -8,6 +8,7 @@ from keras_sae.presets._manifest import METADATA, read_metadata
 _PACKAGE = Path(__file__).resolve().parent.parent
 # Presets of earlier releases, and what to use in their place.
 RETIRED = {
+    "color_patches_dense_kl": "'cifar10_conv_kl' shows a KL penalty on colour patches",
     "fashion_mnist_conv_wta": "'fashion_mnist_conv_ksparse' has better features, and 'mnist_conv_wta' shows winner-take-all",
     "fashion_mnist_deep_l1": "'fashion_mnist_dense_ksparse' has better features, and 'mnist_dense_l1' shows an L1 penalty",
     "mnist_group_l21": "'mnist_dense_ksparse' has better features, and `keras_sae.regularizers.GroupL21` trains such a model",
