@@ -393,6 +393,13 @@ def test_ctrl_c_leaves_a_run_that_resumes(tmp_path, small_recipe):
     assert read_run(output)["epoch"] == done + 1
 
 
+def test_a_wrong_command_is_told_which_one_may_have_been_meant(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(capsys, "trian", "mnist_dense_kl")
+    assert stopped.value.code == 2
+    assert "There is no command 'trian'. Did you mean 'train'" in capsys.readouterr().err
+
+
 def test_compare(capsys, monkeypatch):
     from keras_sae import evaluation
 

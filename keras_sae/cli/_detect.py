@@ -30,7 +30,13 @@ def add_arguments(parser):
 
 def run(options):
     detector_path = part_of_run(options.model, DETECTOR)
-    directory = presets.find(detector_path)  # a wrong name is found before Keras is loaded
+    try:
+        directory = presets.find(detector_path)  # a wrong name is found before Keras is loaded
+    except ValueError as error:
+        raise ValueError(
+            "MODEL is a detector that `keras-sae calibrate` made, the directory of its run, or a preset with a detector. "
+            f"{error}"
+        ) from None
     output = refuse_existing(options.output)  # its folder is made
     maps = refuse_existing(options.maps) if options.maps else None
     load_package()

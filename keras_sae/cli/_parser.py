@@ -1,7 +1,9 @@
 import argparse
 import importlib
+import re
 
 from keras_sae import __version__
+from keras_sae._checks import nearest
 
 # In the order of `keras-sae --help`. The module of `verify-export` is `_verify_export`, and so on. It has a SUMMARY and perhaps
 # DETAILS for its help, `add_arguments(parser)`, and `run(options)`, which may return an exit status.
@@ -24,9 +26,22 @@ COMMANDS = (
 )
 
 
+_HELP = "`keras-sae --help` lists the commands."
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says of a wrong command which one may have been meant."""
+
+    def error(self, message):
+        wrong = re.match(r"argument COMMAND: invalid choice: '(.*?)'", message)
+        if wrong:
+            self.exit(2, f"{self.prog}: There is no command {wrong[1]!r}. {nearest(wrong[1], COMMANDS)}{_HELP}\n")
+        super().error(message)
+
+
 def make_parser():
     """The parser of the command line. `run` of what it returns is the function of the command, which takes the options."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="keras-sae",
         description="Sparse autoencoders for Keras: pretrained encoders, training, evaluation, export to TF Serving.",
         epilog="Start with `keras-sae quickstart`: it needs no data and takes about a minute. "

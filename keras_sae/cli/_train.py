@@ -22,8 +22,9 @@ def add_arguments(parser):
         "--strategy",
         default="default",
         metavar="NAME",
-        help="default: one device; mirrored: all GPUs of this machine; multi-worker: the machines that the environment "
-        "variable TF_CONFIG lists; the first one writes the output. The batch size is global",
+        help="`default`, one device; `mirrored`, all GPUs of this machine; or `multi-worker`, the machines that the "
+        "environment variable TF_CONFIG lists, of which the first one writes the output. The batch size of the "
+        "recipe is that of all devices together",
     )
     parser.add_argument(
         "--precision",
