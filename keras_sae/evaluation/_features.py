@@ -127,6 +127,7 @@ SUITE = Suite(
     _section,
     on_every_card=True,
     unit="",
+    added=frozenset({"explained_variance"}),
     agrees=within({"gabor": 0.01, "explained_variance": 0.001}),
     figures=_paths,
     check=_check,

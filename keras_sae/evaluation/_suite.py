@@ -40,6 +40,7 @@ class Suite:
         baselines: Keys of figures that measure something else than the model, for comparison.
         choices: Keys of figures that were chosen on training data. Where two choices are equally good, another machine may take
             the other, so they are shown and not compared.
+        added: Keys of figures that cards of earlier versions lack. A card without them is not a different one.
         agrees: Function of a path, measured figures and those of a card, both dictionaries from paths: whether the figures
             under this path agree. A path is a tuple of keys.
         figures: Function from options to the paths, such as "raw_pixels.error", that a published figure can be compared with.
@@ -57,6 +58,7 @@ class Suite:
     higher_is_better: bool = False
     baselines: tuple = ()
     choices: frozenset = frozenset()
+    added: frozenset = frozenset()
     agrees: Callable = _ALL_RELATIVE
     figures: Callable = lambda options: ()
     reads_labels: Callable = lambda options: False
@@ -86,7 +88,7 @@ class Suite:
         """Rows `(path, measured, recorded, agrees)` of all figures of a measurement and of a card, missing ones as None."""
         measured, card = dict(self._flat(measured)), dict(self._flat(card))
         rows = [(path, measured.get(path), value, self._same(path, measured, card)) for path, value in card.items()]
-        return rows + [(path, value, None, False) for path, value in measured.items() if path not in card]
+        return rows + [(path, value, None, path[-1] in self.added) for path, value in measured.items() if path not in card]
 
     def _same(self, path, measured, card):
         if path[-1] in self.choices:

@@ -152,5 +152,9 @@ def test_the_card_shows_it(axes):
     assert "| **sparse code**, 2 entries | 7 | 1.000 |" in text
     other = {**figures, "milliseconds": {}, "product_quantisation": {"bytes": 2}}
     assert all(row[-1] for row in SUITES["retrieval"].compare(figures, other) if row[0] != ("product_quantisation",))
+    # Cards of earlier versions have no explained variance, which is no difference.
+    earlier = {name: value for name, value in figures["reconstruction"].items() if name != "explained_variance"}
+    (row,) = (row for row in SUITES["retrieval"].compare(figures, {**figures, "reconstruction": earlier}) if row[2] is None)
+    assert row[3]
     paths = SUITES["retrieval"].figures({"k": [2], "neighbours": [1]})
     assert {"code.recall_1", "k_2.pca_int8.recall_1", "dense.accuracy"} <= set(paths)
