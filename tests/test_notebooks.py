@@ -75,3 +75,11 @@ def test_each_figure_of_the_course_is_one_function_in_one_notebook():
     for function, name in rows:
         assert function in visualization.__all__
         assert any(f"visualization.{function}(" in cell.source for cell in code_cells(read(name))), (function, name)
+
+
+@each_notebook
+def test_says_at_the_top_what_you_will_see_and_at_the_end_what_is_next(name):
+    first, *_, last = texts(read(name))
+    assert first.split("\n\n")[1].startswith("**What you will see:**")
+    later = NAMES[NAMES.index(name) + 1 :]
+    assert not later or f"]({later[0]}.ipynb)" in last
