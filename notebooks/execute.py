@@ -31,7 +31,7 @@ if find_spec("keras_sae") is None:
 def execute(notebook):
     """Runs the cells of a notebook in a new process and an empty folder, and returns it with its outputs."""
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}})
+        client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}})
         return client.execute()
 
 
