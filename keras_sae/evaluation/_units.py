@@ -80,7 +80,7 @@ def _section(figures, options, metadata):
                 "",
             ]
     if any(isinstance(each["inputs"][0], str) for each in figures["shown"]):
-        rows = [(str(each["unit"]), f"{100 * each['rate']:.2f} %", ", ".join(each["inputs"])) for each in figures["shown"]]
+        rows = [(str(each["unit"]), f"{100 * each['rate']:.2f} %", _listed(each["inputs"])) for each in figures["shown"]]
         lines += [*table(("unit", "rate", f"top {noun}s"), rows), ""]
     elif figures["shown"] and "label" in figures["shown"][0]:
         rows = [
@@ -89,9 +89,16 @@ def _section(figures, options, metadata):
         ]
         lines += [*table(("unit", "rate", "label", "purity"), rows), ""]
     for name, code in figures.get("described", {}).items():
-        rows = [(str(each["unit"]), f"{each['value']:.2f}", ", ".join(each["inputs"][:6])) for each in code]
+        others = [[text for text in each["inputs"] if text != name][:6] for each in code]
+        rows = [(str(each["unit"]), f"{each['value']:.2f}", _listed(texts)) for each, texts in zip(code, others, strict=True)]
         lines += [f"The code of *{name}*:", "", *table(("unit", "value", f"other {noun}s of the unit"), rows), ""]
     return lines
+
+
+def _listed(texts):
+    """Words separated by commas; longer texts on lines of their own."""
+    separator = "<br>" if any(" " in text for text in texts) else ", "
+    return separator.join(texts).replace("|", "\\|")
 
 
 SUITE = Suite(

@@ -112,3 +112,10 @@ def test_a_picture_shows_the_inputs_of_each_unit():
     for some in ([], [{"unit": 0, "inputs": ["word"]}]):
         with pytest.raises(ValueError, match="`units`"):
             plot_top_inputs(x, some)
+
+
+def test_longer_texts_have_a_line_each():
+    figures = {"units": 2, "inputs": 9, "shown": [{"unit": 0, "rate": 0.5, "inputs": ["a red, a blue", "white | black"]}]}
+    metadata = {"input_shape": [4], "data": {"name": "texts"}}
+    section = SUITES["units"].section(figures, {}, metadata)
+    assert "| 0 | 50.00 % | a red, a blue<br>white \\| black |" in section
