@@ -3,10 +3,13 @@
 Every way of computing runs in a process of its own, which holds one model and waits. The script lets them take one step after
 the other, in rounds, so that other work on the machine slows down all of them. It prints a Markdown table for each size and
 writes all figures to a JSON file. Ratios are medians over rounds of a way's seconds divided by those of the encode product in
-the same round; seconds of the processor, summed over threads, are less disturbed by other work. The ways are
+the same round; seconds of the processor, summed over threads, are less disturbed by other work. Memory is the peak of the
+process less what it held before it made the model. The ways are
 
     product    the encode product alone, the floor
     sparse     keras_sae, by the entries of the code
+    batch      keras_sae, BatchKSparse by the entries of the codes
+    served     an export: the endpoint reconstruct in place of a step, and encode_top_k
     dense      keras_sae, by dense codes
     relu_l1    plain Keras, ReLU and an L1 penalty, with Keras' Adam
 
@@ -22,9 +25,9 @@ that earlier runs wrote.
 """
 
 import argparse
+import importlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -35,7 +38,7 @@ import numpy as np
 
 BATCH = 1024
 SIZES = ["784x1000x25", "384x4096x32", "768x16384x32"]
-OURS = ("product", "sparse", "dense", "relu_l1")
+OURS = ("product", "sparse", "batch", "served", "dense", "relu_l1")
 TORCH = "torch==2.13.0"  # a build for CPUs
 PEERS = {"torch": "numpy", "sae_lens": "sae-lens", "dictionary_learning": "dictionary-learning", "overcomplete": "overcomplete"}
 
@@ -45,8 +48,9 @@ def tensorflow_way(way, x, units, k):
     import keras
     import tensorflow as tf
 
-    from keras_sae.layers import KSparse
+    from keras_sae.layers import BatchKSparse, KSparse
     from keras_sae.models import DenseAutoencoder
+    from keras_sae.serving import export
 
     x = tf.constant(x)
     if way == "product":
@@ -60,11 +64,15 @@ def tensorflow_way(way, x, units, k):
         model.compile("adam", "mse", jit_compile=False)
         encode = tf.function(lambda: encoder(x))
     else:
-        model = DenseAutoencoder(x.shape[1], units, sparsity=KSparse(k))
-        model.sparse_path = way == "sparse"
+        model = DenseAutoencoder(x.shape[1], units, sparsity=(BatchKSparse if way == "batch" else KSparse)(k))
+        model.sparse_path = way != "dense"
         model.compile("adam", "mse", jit_compile=False)
         model.adapt(x.numpy())
-        encode = tf.function(lambda: model.encode_entries(x)[:2] if way == "sparse" else model.encoder(x))
+        if way == "served":
+            with tempfile.TemporaryDirectory() as folder:
+                endpoints = tf.saved_model.load(export(model, f"{folder}/model", examples=x.numpy()[:2])).signatures
+            return lambda: endpoints["reconstruct"](inputs=x), lambda: endpoints["encode_top_k"](inputs=x)
+        encode = tf.function(lambda: model.encoder(x) if way == "dense" else model.encode_entries(x)[:2])
     model.train_on_batch(x, x)
     data = iter(tf.data.Dataset.from_tensors((x, x)).repeat())
     return lambda: model.train_function(data), encode
@@ -138,6 +146,8 @@ def torch_step(optimizer, loss_of):
 def serve(way, inputs, units, k):
     """Runs what lines of standard input name, and answers with the seconds."""
     x = np.random.default_rng(0).normal(size=(BATCH, inputs)).astype("float32")
+    importlib.import_module("torch" if way in PEERS else "keras_sae.models")
+    before = memory("VmRSS")
     step, encode = globals()[f"{way}_way"](x, units, k) if way in PEERS else tensorflow_way(way, x, units, k)
     functions = {"step": step, "encode": encode}
     for line in sys.stdin:
@@ -147,8 +157,13 @@ def serve(way, inputs, units, k):
         if hasattr(result, "items"):
             [np.asarray(value) for value in result.values()]  # waits
         seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({**seconds, "peak_mb": peak}), flush=True)
+        print(json.dumps({**seconds, "peak_mb": memory("VmHWM") - before}), flush=True)
+
+
+def memory(which):
+    """The memory of this process in MB, now (`VmRSS`) or at most so far (`VmHWM`). Linux only."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
+    return int(line.split()[1]) / 1024
 
 
 class Way:
