@@ -6,11 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from keras_sae import presets
+from keras_sae.cli._compare import HEADER
 from keras_sae.training import table
 
 SHOWN = "fashion_mnist_dense_ksparse"
@@ -49,9 +51,18 @@ def test_tables_of_presets_are_the_generated_ones(page):
     assert found[2] == expected
 
 
-def test_the_page_of_mechanisms_has_the_measured_table():
-    measured = re.search(r"keras-sae compare\n```\n\n```\n(.*?)```", (ROOT / "benchmarks/RESULTS.md").read_text(), re.S)[1]
-    assert measured in (ROOT / "docs/mechanisms.md").read_text()
+def test_the_pages_have_the_measured_table_of_mechanisms():
+    """The one that `keras-sae compare --markdown` prints, with a row for each mechanism that it trains now."""
+    pages = [(ROOT / page).read_text() for page in ("benchmarks/RESULTS.md", "docs/mechanisms.md")]
+    one, other = (re.search(r"keras-sae compare --markdown\n```\n.*?\n((?:\|[^\n]*\n)+)", page, re.S)[1] for page in pages)
+    assert one == other
+    header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in one.splitlines()]
+    assert header == list(HEADER)
+    settings = tomllib.loads((ROOT / "keras_sae/recipes/compare/mechanisms.toml").read_text())
+    assert [row[0] for row in rows] == [row["name"] for row in settings["mechanisms"]]
+    for _, error, active, rate, dead, accuracy, step in rows:
+        figures = " ".join([error, active, rate, dead, accuracy, step])
+        assert re.fullmatch(r"\d\.\d{4} \d+\.\d \d\.\d{4} \d+ \d+\.\d % \d\.\d\d", figures), figures
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

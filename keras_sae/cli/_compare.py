@@ -7,6 +7,7 @@ DETAILS = (
     "test images, the mean squared error, active units, mean rate, dead units and the accuracy of a linear probe; and the time "
     "of a training step, compared with a plain ReLU autoencoder. Takes some minutes."
 )
+HEADER = ("mechanism", "error (mse)", "active units", "mean rate", "dead units", "probe accuracy", "time of a step")
 
 
 def add_arguments(parser):
@@ -38,8 +39,7 @@ def run(options):
         "ratio: time per step, divided by that of the plain autoencoder; median over rounds that measure both in turn."
     )
     if options.markdown:
-        header = ("mechanism", "error (mse)", "active units", "mean rate", "dead units", "probe accuracy", "time of a step")
-        print("\n" + "\n".join(table(header, [(row["name"], *_cells(row)) for row in rows])) + f"\n\n{note}")
+        print("\n" + "\n".join(table(HEADER, [(row["name"], *_cells(row)) for row in rows])) + f"\n\n{note}")
         return
     width = max(len(row["name"]) for row in rows)
     print(f"\n{'':{width}}  {'mse':>7}  {'l0':>6}  {'rate':>7}  {'dead':>5}  {'probe':>6}  {'ms/step':>7}  {'ratio':>5}")
