@@ -38,7 +38,9 @@ def test_every_command_in_the_documents_is_one_that_the_command_line_takes(root)
 
 
 def test_the_recipe_in_the_guide_can_be_trained(root, tmp_path):
-    recipe, of_a_folder = re.findall(r"```toml\n(.*?)```", (root / "docs" / "training.md").read_text(encoding="utf-8"), re.S)
+    recipe, of_a_folder, *_ = re.findall(
+        r"```toml\n(.*?)```", (root / "docs" / "training.md").read_text(encoding="utf-8"), re.S
+    )
     (tmp_path / "guide.toml").write_text(recipe)
     load_recipe(tmp_path / "guide.toml").check()
     (tmp_path / "folder.toml").write_text(re.sub(r"\[data\]\n([^\[].*\n)+", of_a_folder, recipe, count=1))
