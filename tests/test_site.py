@@ -85,6 +85,7 @@ def site(tmp_path_factory):
 def test_the_site_has_its_parts(site):
     assert "images/overview.png" in (site / "index.html").read_text()
     assert 'id="keras_sae.layers.KSparse"' in (site / "api/layers.html").read_text()
+    assert "<blockquote>" not in (site / "api/layers.html").read_text()  # doctests are code
     assert "- [Getting started](start.html)" in (site / "llms.txt").read_text()
     assert 'src="01_what_sparsity_does_1.png"' in (site / "notebooks/01_what_sparsity_does.html").read_text()
     assert "<mfrac>" in (site / "coming_from/matlab.html").read_text()
