@@ -104,7 +104,7 @@ def compare(directory, recipe, seeds, overrides=()):
     """Trains and measures every seed, and prints a table."""
     os.chdir(directory)  # recipes name files in it
     results = {seed: run(recipe, seed, overrides) for seed in seeds}
-    names = list(results[seeds[0]])
+    names = [name for name in results[seeds[0]] if all(name in each for each in results.values())]
     rows = []
     for name in names:
         values = [results[seed][name] for seed in seeds]
