@@ -1,5 +1,7 @@
 """Codes as arrays, as their largest entries, and as sparse matrices."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ def test_sparse_codes_hold_what_dense_codes_hold(model_and_inputs):
     model, x = model_and_inputs
     dense = encode(model, x)
     codes = encode(model, x, batch_size=3, sparse=True)
-    np.testing.assert_array_equal(codes.toarray(), dense.reshape(7, -1))
+    np.testing.assert_allclose(codes.toarray(), dense.reshape(7, -1), rtol=1e-6)  # batches of other sizes round differently
     assert codes.nnz == np.count_nonzero(dense)
     assert codes.dtype == "float32"
 
@@ -146,3 +148,29 @@ def test_wide_codes_are_never_dense(monkeypatch, selection):
         monkeypatch.setattr(layer, "call", lambda *_, **__: pytest.fail("a dense code was made"))
     for one, other in zip(results(True), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+MEASURE = """
+import pathlib, re
+import numpy as np
+from keras_sae.evaluation import encode
+from keras_sae.layers import KSparse
+from keras_sae.models import DenseAutoencoder
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]) / 1024
+
+model = DenseAutoencoder(8, 65536, KSparse(16), center=False)
+x = np.random.default_rng(0).normal(size=(4000, 8)).astype("float32")
+encode(model, x[:2], sparse=True)
+before = peak()
+codes = encode(model, x, sparse=True)
+assert codes.shape == (4000, 65536) and codes.nnz == 4000 * 16
+assert peak() - before < 600, peak() - before   # MB; the dense codes would take 1,000
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux shows it")
+def test_codes_of_65536_units_are_encoded_in_bounded_memory(in_fresh_process):
+    in_fresh_process(MEASURE)
