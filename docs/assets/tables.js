@@ -1,6 +1,7 @@
 // Figures stay on one line. The table of the zoo can be sorted and filtered: a button in each heading, numbers before words, empty
 // cells last.
 document.addEventListener("DOMContentLoaded", () => {
+  document.querySelector(".md-search")?.setAttribute("aria-label", "Search"); // the theme's dialog has no name
   for (const cell of document.querySelectorAll(".md-content td")) {
     if (/^[-−+]?(any x )*[\d.,]+( x \d+)*( ?[%×]| [a-zA-Z]{1,3})?$/.test(cell.textContent.trim())) cell.classList.add("figure");
   }
