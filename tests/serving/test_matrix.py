@@ -74,7 +74,7 @@ def test_all_pairs_are_traced(name):
         traced = {
             key: tf.function(
                 signature.function,
-                input_signature=[tf.TensorSpec(signature.input.shape, signature.input.dtype)],
+                input_signature=[tf.TensorSpec(each.shape, each.dtype) for each in signature.inputs],
                 autograph=False,
             )
             for key, signature in signatures_of(ENDPOINTS, model, {"top_k": 3}).items()
