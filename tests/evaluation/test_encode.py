@@ -42,12 +42,11 @@ def test_the_entries_that_are_active_decode_to_the_reconstruction(model_and_inpu
 
 
 def test_streams_give_what_arrays_give_and_no_samples_an_empty_result(model_and_inputs):
+    tf = pytest.importorskip("tensorflow")
     model, x = model_and_inputs
     expected = encode(model, x)
 
     def streams():
-        import tensorflow as tf
-
         yield tf.data.Dataset.from_tensor_slices((x, np.arange(7))).batch(3)  # with labels
         yield (x[start : start + 2] for start in range(0, 7, 2))
 
