@@ -200,7 +200,7 @@ def main():
     parser.add_argument("directory", type=Path)
     for name in ("minilm", "glove", "wordnet"):
         parser.add_argument(f"--{name}", type=Path)
-    parser.add_argument("--glosses", type=int, help="take so many definitions only")
+    parser.add_argument("--glosses", type=int, help="use only this many definitions, for a trial")
     parser.add_argument("--seeds", type=int, nargs="+", help="train the preset from these seeds")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the recipe of the preset")
     options = parser.parse_args()

@@ -22,6 +22,16 @@ def autoencoder(kernel, bias=(0,), **arguments):
     return model
 
 
+def with_sigmoids(weight, decay):
+    return autoencoder(
+        (2, -2),
+        activation="sigmoid",
+        output_activation="sigmoid",
+        sparsity=ActivityKL(0.05, weight=weight),
+        kernel_regularizer=keras.regularizers.L2(decay),
+    )
+
+
 def loss(model):
     return model.evaluate(X, verbose=0, return_dict=True)["loss"]
 
@@ -30,26 +40,14 @@ def test_the_objective_of_matlab():
     # W'x is 0 for both samples, so the unit is at 0.5, and each output is a sigmoid of 0. The errors are 0.5 and 0.5.
     beta, lam = 4, 0.004
     of_matlab = (0.5 + 0.5) / 2 + lam / 2 * (2**2 + 2**2) + beta * KL
-    model = autoencoder(
-        (2, -2),
-        activation="sigmoid",
-        output_activation="sigmoid",
-        sparsity=ActivityKL(0.05, weight=beta / D),
-        kernel_regularizer=keras.regularizers.L2(lam / (2 * D)),
-    )
+    model = with_sigmoids(beta / D, lam / (2 * D))
     assert loss(model) == pytest.approx(of_matlab / D, rel=1e-4)
 
 
 def test_the_objective_of_the_lecture_notes():
     beta, lam = 3, 0.003
     of_notes = (0.25 + 0.25) / 2 + lam / 2 * (2**2 + 2**2) + beta * KL
-    model = autoencoder(
-        (2, -2),
-        activation="sigmoid",
-        output_activation="sigmoid",
-        sparsity=ActivityKL(0.05, weight=2 * beta / D),
-        kernel_regularizer=keras.regularizers.L2(lam / D),
-    )
+    model = with_sigmoids(2 * beta / D, lam / D)
     assert loss(model) == pytest.approx(2 / D * of_notes, rel=1e-4)
 
 

@@ -43,7 +43,7 @@ class Deskew(KnownArguments, keras.layers.Layer):
     def build(self, input_shape):
         if len(input_shape) != 4:
             raise ValueError(
-                "Deskew reads images `(batch, height, width, channels)`. "
+                f"{type(self).__name__} reads images `(batch, height, width, channels)`. "
                 f"Received: input_shape={tuple(input_shape)}. Give grayscale images a channel: (28, 28, 1)."
             )
 

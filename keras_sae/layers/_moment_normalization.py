@@ -1,14 +1,15 @@
 import keras
 from keras import ops
 
-from keras_sae._checks import KnownArguments, check_number
+from keras_sae._checks import check_number
+from keras_sae.layers._deskew import Deskew
 
 # A variance of ink below this, in square pixels, counts as this: a dot or a line one pixel wide says nothing about size.
 _LEAST = 0.3
 
 
 @keras.saving.register_keras_serializable(package="keras_sae")
-class MomentNormalization(KnownArguments, keras.layers.Layer):
+class MomentNormalization(Deskew):
     """Centres an image, shears its strokes upright, and evens out its height and width. For handwritten digits and letters.
 
         sy = deviation of y,   slope = covariance of x and y / sy^2,   sx = deviation of x - slope * y
@@ -49,20 +50,12 @@ class MomentNormalization(KnownArguments, keras.layers.Layer):
     """
 
     def __init__(self, spread=(5.0, 4.0), share=0.5, zoom=1.35, limit=2.0, **kwargs):
-        super().__init__(**{"autocast": False, **kwargs})
+        super().__init__(limit, **kwargs)
         if not isinstance(spread, (list, tuple)) or len(spread) != 2:
             raise ValueError(f"`spread` is a pair of floats, for rows and columns, in pixels. Received: spread={spread!r}.")
         self.spread = tuple(check_number("spread", each, "has deviations in pixels", above=0) for each in spread)
         self.share = check_number("share", share, "is the share of a difference in size that is removed", at_least=0, at_most=1)
         self.zoom = check_number("zoom", zoom, "is the largest factor of sizes", at_least=1)
-        self.limit = check_number("limit", limit, "is the largest slope", above=0)
-
-    def build(self, input_shape):
-        if len(input_shape) != 4:
-            raise ValueError(
-                "MomentNormalization reads images `(batch, height, width, channels)`. "
-                f"Received: input_shape={tuple(input_shape)}. Give grayscale images a channel: (28, 28, 1)."
-            )
 
     def call(self, inputs):
         images = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
@@ -89,9 +82,6 @@ class MomentNormalization(KnownArguments, keras.layers.Layer):
         zoom = ops.power(ops.sqrt(ops.maximum(variance, _LEAST)) / deviation, self.share)
         return ops.clip(zoom, 1 / self.zoom, self.zoom)
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
     def get_config(self):
-        names = ("spread", "share", "zoom", "limit")
+        names = ("spread", "share", "zoom")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

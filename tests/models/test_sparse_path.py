@@ -52,10 +52,7 @@ def assert_same(model, training, tolerance=1e-5, x=X):
     assert min(taken) > 0  # every gradient is there
 
 
-@pytest.mark.parametrize("select_by", ["value", "magnitude"])
-@pytest.mark.parametrize("alpha", [1, 2.5])
-@pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize(
+in_every_precision = pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [
         ("float32", 1e-5),
@@ -63,6 +60,12 @@ def assert_same(model, training, tolerance=1e-5, x=X):
         pytest.param("mixed_float16", 5e-3, marks=pytest.mark.slow),
     ],
 )
+
+
+@pytest.mark.parametrize("select_by", ["value", "magnitude"])
+@pytest.mark.parametrize("alpha", [1, 2.5])
+@pytest.mark.parametrize("tied", [False, True])
+@in_every_precision
 def test_values_and_gradients_are_those_of_the_layers(select_by, alpha, tied, dtype, tolerance):
     model = make(KSparse(K, alpha=alpha, select_by=select_by), tied=tied, dtype=dtype, unit_norm=alpha == 1)
     for training in (True, False):
@@ -71,14 +74,7 @@ def test_values_and_gradients_are_those_of_the_layers(select_by, alpha, tied, dt
 
 @pytest.mark.parametrize("activation", ["linear", "relu"])
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"),
-    [
-        ("float32", 1e-5),
-        pytest.param("mixed_bfloat16", 4e-2, marks=pytest.mark.slow),
-        pytest.param("mixed_float16", 5e-3, marks=pytest.mark.slow),
-    ],
-)
+@in_every_precision
 def test_a_batch_that_selects_together(activation, tied, dtype, tolerance):
     model = make([BatchKSparse(K), keras.regularizers.L1(0.1)], activation=activation, tied=tied, dtype=dtype)
     for training in (True, False):
