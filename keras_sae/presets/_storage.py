@@ -1,11 +1,9 @@
 import importlib
 import json
-import tempfile
 import time
 import zipfile
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 
@@ -15,6 +13,7 @@ from keras_sae.presets._classes import check_classes
 from keras_sae.presets._finite import check_finite
 from keras_sae.presets._manifest import CARD, CONFIG, METADATA, REFERENCE, WEIGHTS, read_metadata, write_lines, write_metadata
 from keras_sae.presets._replace import others, replacing
+from keras_sae.presets._weights import check_weights, save_weights
 from keras_sae.version import __version__
 
 
@@ -34,7 +33,7 @@ def save(model, directory, metadata=None, examples=None, card=None, files=None):
         config = keras.saving.serialize_keras_object(model)
         config.pop("compile_config", None)  # a preset is a model to use; how it was trained is in the metadata
         write_lines(draft / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
-        _save_weights(model, draft / WEIGHTS)
+        save_weights(model, draft / WEIGHTS)
         if examples is not None:
             codes = _as_numpy(model.encoder(examples, training=False))
             reconstructions = _as_numpy(model.decoder(codes, training=False))
@@ -104,7 +103,7 @@ def _load(directory, load_weights):
             "`keras.saving.register_keras_serializable` before loading."
         ) from error
     if load_weights:
-        _check_weights(model, directory / WEIGHTS)
+        check_weights(model, directory / WEIGHTS)
         model.load_weights(directory / WEIGHTS)
     return model
 
@@ -199,44 +198,6 @@ def _layers_of(model):
         yield layer
         if isinstance(layer, keras.Model):
             yield from _layers_of(layer)
-
-
-def _save_weights(model, path):
-    # The state of the optimizer belongs to a training run, not to a preset.
-    optimizer, model.optimizer = getattr(model, "optimizer", None), None
-    try:
-        model.save_weights(path)
-    finally:
-        model.optimizer = optimizer
-
-
-def _check_weights(model, path):
-    """Refuses weights of another model. Keras reads only what the model has, and ignores everything else in the file."""
-    stored = _arrays(path)
-    if sorted(stored.values()) == sorted(tuple(weight.shape) for weight in model.weights):
-        return
-    # Some layers store an array twice, or more than their weights. Then compare with a file that this model writes.
-    with tempfile.TemporaryDirectory() as directory:
-        _save_weights(model, Path(directory) / WEIGHTS)
-        own = _arrays(Path(directory) / WEIGHTS)
-    for has, lacks, which in ((own, stored, "lacks"), (stored, own, "also holds")):
-        differing = [f"{name} of shape {shape}" for name, shape in has.items() if lacks.get(name) != shape]
-        if differing:
-            raise ValueError(
-                f"The weights in {str(path)!r} are not those of the model that {CONFIG} describes: the file {which} "
-                f"{', '.join(differing[:3])}. Use a {CONFIG} and a {WEIGHTS} that were saved together."
-            )
-
-
-def _arrays(path):
-    """Names and shapes of the arrays in a file of weights."""
-    shapes = {}
-    try:
-        with h5py.File(path) as file:
-            file.visititems(lambda name, item: shapes.update({name: item.shape} if isinstance(item, h5py.Dataset) else {}))
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"{str(path)!r} is not a file of weights: {error}") from error
-    return shapes
 
 
 def _as_numpy(tensor):

@@ -36,7 +36,7 @@ def autoencoder(*widths):
 def test_a_preset_that_is_replaced_while_it_is_loaded_is_loaded_whole(preset, monkeypatch):
     # Of the same shapes: shapes cannot tell whether parts of the old and the new preset were mixed.
     new = DenseAutoencoder(12, 6, sparsity=KSparse(3), tied=True)
-    check_weights, replaced = _storage._check_weights, []
+    check_weights, replaced = _storage.check_weights, []
 
     def meanwhile(model, path):
         if not replaced:
@@ -44,7 +44,7 @@ def test_a_preset_that_is_replaced_while_it_is_loaded_is_loaded_whole(preset, mo
             replaced.append(path)
         check_weights(model, path)
 
-    monkeypatch.setattr(_storage, "_check_weights", meanwhile)
+    monkeypatch.setattr(_storage, "check_weights", meanwhile)
     model = SparseAutoencoder.from_preset(preset)
     assert model.encoder.layers[-2].k == 3
     for one, other in zip(model.get_weights(), new.get_weights(), strict=True):
@@ -53,7 +53,7 @@ def test_a_preset_that_is_replaced_while_it_is_loaded_is_loaded_whole(preset, mo
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")  # Keras, before the weights turn out to be others
 def test_a_preset_that_is_replaced_again_and_again_is_given_up(preset, monkeypatch):
-    monkeypatch.setattr(_storage, "_check_weights", lambda *_: DenseAutoencoder(12, 6, tied=True).save_to_preset(preset))
+    monkeypatch.setattr(_storage, "check_weights", lambda *_: DenseAutoencoder(12, 6, tied=True).save_to_preset(preset))
     with pytest.raises(ValueError, match="replaced by another each time"):
         SparseAutoencoder.from_preset(preset)
 

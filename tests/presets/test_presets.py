@@ -50,6 +50,20 @@ def test_a_preset_of_a_loaded_model_is_byte_equal(tmp_path):
         assert (tmp_path / "made" / file).read_bytes() == (tmp_path / "loaded" / file).read_bytes()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_are_compressed_without_loss_for_keras_to_read(tmp_path, dtype):
+    model = DenseAutoencoder(200, 300, sparsity=KSparse(2), dtype=keras.DTypePolicy(dtype))
+    model.save_to_preset(tmp_path / "preset")
+    model.save_weights(tmp_path / "plain.weights.h5")
+    file = tmp_path / "preset" / "model.weights.h5"
+    assert file.stat().st_size < 0.95 * (tmp_path / "plain.weights.h5").stat().st_size
+    again = DenseAutoencoder.from_config(model.get_config())
+    again.load_weights(file)
+    for one, other in zip(again.weights, model.weights, strict=True):
+        assert one.dtype == other.dtype in (dtype, "int32")
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (one, other)))
+
+
 def test_without_weights_the_model_is_fresh(saved):
     model, directory = saved
     again = DenseAutoencoder.from_preset(directory, load_weights=False)
