@@ -4,7 +4,7 @@ import keras
 
 from keras_sae.models._batch_sparse_path import path_of
 from keras_sae.models._own_steps import OwnSteps
-from keras_sae.models._sparse_path import most_that_pay, pays
+from keras_sae.models._sparse_path import LEAST_UNITS, most_that_pay, pays
 from keras_sae.ops import on_cpu
 
 
@@ -20,8 +20,8 @@ class Forward(OwnSteps):
         does so wherever it is possible, also in calls of the model; False never. The model, its values and its gradients are
         the same, up to rounding. Set it before `compile`; it is not saved.
 
-        XLA would compute dense codes. So with at least 64 units for each entry, `compile(jit_compile=True)` warns and leaves
-        XLA out, unless `sparse_path` is set.
+        XLA would compute dense codes, by products that take longer than those of the graph. So from 1,000 units,
+        `compile(jit_compile=True)` warns and leaves XLA out of all steps, unless `sparse_path` is set.
 
         A model can be run so if its code is made by a plain `Dense`, linear or ReLU, with one of these after it, and read by a
         `Dense` or `TiedDense` first. Quantised layers and layers with LoRA run as they are.
@@ -86,16 +86,15 @@ class Forward(OwnSteps):
         return made, self.decoder(made["codes"]["code"], training=training)
 
     def leave_out_xla(self, jit_compile):
-        """`jit_compile` of `compile`, or False, with a warning, where the sparse path takes less time than XLA would."""
+        """`jit_compile` of `compile`, or False, with a warning, where the graph takes less time than XLA would."""
         if jit_compile is not True or keras.backend.backend() != "tensorflow" or self.sparse_path is not None or not on_cpu():
             return jit_compile
         path = self._current_path()
-        if path is None or not pays(path.units, path.selection.k):
+        if path is None or path.units < LEAST_UNITS:
             return jit_compile
         warnings.warn(
-            f"`jit_compile=True` is left out: XLA would compute dense codes of {path.units} units, which takes longer on a CPU "
-            f"than this package's products of the {path.selection.k} entries that stay. Set `model.sparse_path = False` before "
-            "`compile` to use XLA.",
+            f"`jit_compile=True` is left out: on a CPU, XLA takes longer for codes of {path.units} units, of which "
+            f"{path.selection.k} stay, than TensorFlow's graph. Set `model.sparse_path = False` before `compile` to use XLA.",
             stacklevel=3,
         )
         return False

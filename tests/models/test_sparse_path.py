@@ -304,11 +304,20 @@ def test_a_model_saved_on_one_path_loads_on_the_other(tmp_path):
     np.testing.assert_allclose(as_numpy(model(X)), as_numpy(loaded(X)), rtol=1e-5, atol=1e-5)
 
 
-def test_xla_is_left_out_where_the_entries_take_less_time():
-    model = DenseAutoencoder(2, 1024, sparsity=KSparse(8))
+@pytest.mark.parametrize("selection", [KSparse, BatchKSparse])
+@pytest.mark.parametrize("k", [8, 200])
+def test_xla_is_left_out_of_wide_codes(selection, k):
+    model = DenseAutoencoder(2, 1000, sparsity=selection(k))
     with pytest.warns(UserWarning, match="jit_compile=True"):
         model.compile("adam", "mse", jit_compile=True)
-    assert not model.jit_compile
+    assert not model.jit_compile  # which training, evaluation and prediction read
+    assert not model.selections[0].in_one_graph
     model.sparse_path = False
+    model.compile("adam", "mse", jit_compile=True)
+    assert model.jit_compile
+
+
+def test_xla_compiles_narrow_codes():
+    model = DenseAutoencoder(2, 999, sparsity=KSparse(8))
     model.compile("adam", "mse", jit_compile=True)
     assert model.jit_compile
