@@ -34,17 +34,15 @@ def run(options):
 
     inputs = Inputs(options.data, presets.read_metadata(directory))
     model = SparseAutoencoder.from_preset(options.preset)
-    parts = [encode(model, batch, sparse=options.sparse) for batch in inputs.batches()]
+    codes = encode(model, inputs.dataset(), sparse=options.sparse)
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with unfinished.open("xb") as file:
             if options.sparse:
                 from scipy import sparse
 
-                codes = sparse.vstack(parts, format="csr")
                 sparse.save_npz(file, codes)
             else:
-                codes = np.concatenate(parts)
                 np.save(file, codes)
         os.replace(unfinished, target)
     finally:

@@ -1,4 +1,6 @@
+import collections
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -11,21 +13,27 @@ from keras_sae.ops import stack_csr, to_csr, top_k
 # Entries of the widest layer that are in memory at a time.
 _MOST_ENTRIES = 2**25
 _BATCH_SIZE = "counts the samples of a batch"
+_USUAL_BATCH = 1000
+# Where codes stay sparse, larger batches share the overhead of many short operations, and two are computed at a time because
+# some of these run on one core.
+_USUAL_SPARSE_BATCH = 4000
+_AT_A_TIME = 2
 
 
-def encode(model, x, batch_size=1000, sparse=False):
+def encode(model, x, batch_size=None, sparse=False):
     """The codes of `x` as a float32 array of shape `(n, ..., units)`, or as a sparse matrix.
 
     Args:
         model: A `SparseAutoencoder`, or an encoder, or the `features` of a model.
         x: Array of inputs, uint8 images or floats. uint8 is divided by 255. Or batches of them: a `tf.data.Dataset`,
             `PyDataset` or generator, of which labels and weights are ignored.
-        batch_size: Integer, inputs per batch.
+        batch_size: Integer, inputs per batch. By default at most 1,000, or 4,000 where no code is dense: as many as fit into
+            memory.
         sparse: Whether to return a `scipy.sparse.csr_array` of shape `(n, entries)`, see
             `keras_sae.serving.to_csr`. Then the codes of one batch at a time are dense, or none for models whose
             `sparse_path` pays (see `docs/speed.md`).
     """
-    batch_size = check_integer("batch_size", batch_size, _BATCH_SIZE)
+    _check_batch_size(batch_size)
     if _is_empty(x):
         return encode(model, _one_like(x), batch_size, sparse)[:0]
     if not sparse:
@@ -34,7 +42,7 @@ def encode(model, x, batch_size=1000, sparse=False):
     return stack_csr(to_csr(batch, model.decoder.input_shape[-1] if isinstance(batch, tuple) else None) for batch in batches)
 
 
-def encode_top_k(model, x, k=None, batch_size=1000):
+def encode_top_k(model, x, k=None, batch_size=None):
     """The entries of each code with the largest magnitude, largest first, as the endpoint `encode_top_k` of an export.
 
     Args:
@@ -42,7 +50,7 @@ def encode_top_k(model, x, k=None, batch_size=1000):
         x: As in `encode`.
         k: Integer, at least 1 and at most the number of entries of a code. By default as many as a code keeps, for a model
             whose selection keeps a fixed number.
-        batch_size: Integer, inputs per batch.
+        batch_size: As in `encode`.
 
     Returns:
         `indices`, int32, and `values`, float32, both of shape `(n, k)`. Indices count the entries of a flattened code. A NaN
@@ -61,14 +69,14 @@ def encode_top_k(model, x, k=None, batch_size=1000):
             "`k` is the number of entries to return from each code. Give it for an encoder alone, and for models whose codes "
             "have no fixed number of active entries, such as this one. Received: k=None."
         )
-    batch_size = check_integer("batch_size", batch_size, _BATCH_SIZE)
+    _check_batch_size(batch_size)
     if _is_empty(x):
         indices, values = encode_top_k(model, _one_like(x), k, batch_size)
         return indices[:0], values[:0]
     indices, values = [], []
     for codes in _entries(model, x, batch_size, least=k or 0):
         if isinstance(codes, tuple):
-            order = np.lexsort((codes[0], -np.abs(codes[1])))[:, : k or kept]  # of equal ones the first
+            order = np.argsort(-np.abs(codes[1]), axis=1, kind="stable")[:, : k or kept]  # of equal ones the first
             for made, part in zip((indices, values), codes, strict=True):
                 made.append(np.take_along_axis(part, order, axis=1))
             continue
@@ -110,17 +118,23 @@ def decode_top_k(model, indices, values, batch_size=1000):
     return np.concatenate(outputs)
 
 
-def batches_of(model, x, batch_size=1000):
+def batches_of(model, x, batch_size=None, most_entries=_MOST_ENTRIES):
     """Batches of `x` as a model reads them, so small that the output of each of its layers fits into memory."""
+    batch_size = batch_size or _USUAL_BATCH
     read = False
     for part in _parts(x):
         _check_samples(model, part)
-        count = max(1, min(batch_size, _MOST_ENTRIES // _widest(model, part)))
+        count = max(1, min(batch_size, most_entries // _widest(model, part)))
         for start in range(0, len(part), count):
             yield as_input(part[start : start + count])
             read = True
     if not read:
         raise ValueError("`x` has no samples. A generator can be read once only.")
+
+
+def _check_batch_size(batch_size):
+    if batch_size is not None:
+        check_integer("batch_size", batch_size, _BATCH_SIZE)
 
 
 def _is_empty(x):
@@ -172,14 +186,25 @@ def _entries(model, x, batch_size, least=0):
         least: Integer, the number of entries that are wanted at least.
     """
     encoder = getattr(model, "encoder", model)
-    for inputs in batches_of(encoder, x, batch_size):
-        entries = model.encode_entries(inputs, least or None) if hasattr(model, "encode_entries") else None
-        if entries is not None and entries[0].shape[1] >= least and not entries[2]:
-            yield tuple(
-                keras.ops.convert_to_numpy(keras.ops.cast(entries[i], dtype)) for i, dtype in ((1, "int32"), (0, "float32"))
-            )
-        else:
-            yield from _codes(model, inputs, len(inputs))
+    if not getattr(model, "has_entries", False):
+        yield from _codes(model, x, batch_size)
+        return
+
+    def of_batch(inputs):
+        entries = model.encode_entries(inputs, least or None)
+        if entries is None or entries[0].shape[1] < least or entries[2]:
+            return next(_codes(model, inputs, len(inputs)))
+        values, indices, _ = entries
+        return keras.ops.convert_to_numpy(indices), keras.ops.convert_to_numpy(keras.ops.cast(values, "float32"))
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        made = collections.deque()
+        for inputs in batches_of(encoder, x, batch_size or _USUAL_SPARSE_BATCH, _MOST_ENTRIES // _AT_A_TIME):
+            made.append(pool.submit(of_batch, inputs))
+            if len(made) > _AT_A_TIME:
+                yield made.popleft().result()
+        while made:
+            yield made.popleft().result()
 
 
 def _codes(model, x, batch_size):

@@ -11,7 +11,6 @@ from keras_sae.ops import (
     flat_matmul,
     has_nan,
     in_rows,
-    largest_entries,
     largest_of_many,
     to_dense,
     without_nan,
@@ -73,14 +72,13 @@ class BatchSparsePath(SparsePath):
         return outputs, {**made["codes"], "code": code[0] if wants_code else None}
 
     def encode_entries(self, inputs, k, most):
-        hidden, kernel, bias, product = layer = self._product(self.before(inputs, training=False)["hidden"])
-        scores, doubtful = _scores(product)
+        hidden = self.before(inputs, training=False)["hidden"]
         if k is not None:  # of positive entries, the strongest are the largest
-            _, indices = largest_entries(scores, k)
-            values = self.encode.activation(dense_entries(hidden, kernel, bias, product, indices))
-            stays = ops.cast(values, "float32") >= self.selection.threshold
-            values = ops.where(stays, ops.cast(values, self.selection.compute_dtype), 0)
+            values, indices, doubtful = self._largest(hidden, k)
+            values = ops.where(ops.cast(values, "float32") >= self.selection.threshold, values, ops.zeros_like(values))
             return values, indices, ops.logical_or(doubtful, ops.convert_to_tensor(self.selection.threshold) < 0)
+        layer = self._product(hidden)
+        scores, doubtful = _scores(layer[-1])
         samples = ops.shape(scores)[0]
         doubtful = ops.logical_or(doubtful, self._number_of_winners(scores) > most * samples)
         flat = ops.reshape(scores, (-1,))

@@ -6,7 +6,16 @@ import keras
 from keras import ops
 
 from keras_sae.layers import BatchKSparse, KSparse, TiedDense
-from keras_sae.ops import dense_entries, has_nan, largest_entries, sparse_dense_matmul, to_dense, without_nan
+from keras_sae.ops import (
+    dense_entries,
+    dense_top_k,
+    has_nan,
+    largest_entries,
+    largest_of_dense,
+    sparse_dense_matmul,
+    to_dense,
+    without_nan,
+)
 
 # What pays was measured on a CPU with TensorFlow; see docs/speed.md.
 LEAST_UNITS = 1000
@@ -94,30 +103,44 @@ class SparsePath:
 
     def encode_entries(self, inputs, k, most):
         """See `SparseAutoencoder.encode_entries`."""
-        hidden = self.before(inputs, training=False)["hidden"]
-        values, indices, _, doubtful = self.entries(hidden, self.selection.kept)
-        return values, indices, doubtful
+        return self._largest(self.before(inputs, training=False)["hidden"], self.selection.kept)
+
+    def _largest(self, hidden, k):
+        """The `k` largest entries of the code: values and indices, and whether there may be a NaN in the code."""
+        values, indices, doubtful = largest_of_dense(*self._layer(hidden), k, self._by_magnitude())
+        return self._activated(values), indices, doubtful
 
     def entries(self, hidden, count, limit=None, transposed=None):
         """The entries of the code that stay: values and indices, the dense product, and whether there may be a NaN in it."""
-        encode, selection = self.encode, self.selection
+        if limit is None:
+            layer = self._layer(hidden)
+            values, indices, product, doubtful = dense_top_k(*layer, count, self._by_magnitude(), transposed)
+            return self._activated(values), indices, product, doubtful
         hidden, kernel, bias, product = self._product(hidden)
         doubtful = has_nan(product)
         scores = ops.cond(doubtful, lambda: without_nan(product), lambda: product)
-        # After a ReLU, the largest in absolute value are those of the largest value.
-        magnitude = selection.select_by == "magnitude" and encode.activation is keras.activations.linear
-        _, indices = largest_entries(scores, count if limit is None else limit, magnitude, ordered=limit is not None)
-        values = encode.activation(dense_entries(hidden, kernel, bias, product, indices, transposed))
-        if limit is not None:
-            values = ops.where(ops.arange(limit, dtype="int32") < count, values, ops.zeros_like(values))
-        return ops.cast(values, selection.compute_dtype), indices, product, doubtful
+        _, indices = largest_entries(scores, limit, self._by_magnitude())  # the largest first
+        values = self._activated(dense_entries(hidden, kernel, bias, product, indices, transposed))
+        return ops.where(ops.arange(limit, dtype="int32") < count, values, ops.zeros_like(values)), indices, product, doubtful
+
+    def _by_magnitude(self):
+        """Whether the largest in absolute value stay. After a ReLU, they are those of the largest value."""
+        by_magnitude = getattr(self.selection, "select_by", "value") == "magnitude"
+        return by_magnitude and self.encode.activation is keras.activations.linear
+
+    def _activated(self, values):
+        return ops.cast(self.encode.activation(values), self.selection.compute_dtype)
+
+    def _layer(self, hidden):
+        """What the layer of the code reads, its kernel, and its bias or None, in the type that it computes in."""
+        encode = self.encode
+        hidden, kernel = ops.cast(hidden, encode.compute_dtype), ops.cast(encode.kernel, encode.compute_dtype)
+        bias = ops.cast(encode.bias, encode.compute_dtype) if encode.use_bias else None
+        return hidden, ops.convert_to_tensor(kernel), bias
 
     def _product(self, hidden):
-        """What the layer of the code reads and its weights, in the type that it computes in, and all units without gradient."""
-        encode = self.encode
-        hidden = ops.cast(hidden, encode.compute_dtype)
-        kernel = ops.cast(ops.convert_to_tensor(encode.kernel), encode.compute_dtype)
-        bias = ops.cast(ops.convert_to_tensor(encode.bias), encode.compute_dtype) if encode.use_bias else None
+        """What `_layer` gives, and all units without gradient."""
+        hidden, kernel, bias = self._layer(hidden)
         product = ops.matmul(hidden, kernel)
         return hidden, kernel, bias, ops.stop_gradient(product if bias is None else ops.add(product, bias))
 

@@ -73,7 +73,7 @@ def flat_matmul(values, rows, indices, kernel, batch):
     return product(values, kernel)
 
 
-def dense_entries(inputs, kernel, bias, product, indices, transposed=None, rows=None):
+def dense_entries(inputs, kernel, bias, product, indices, transposed=None, rows=None, values=None):
     """The entries at `indices` of `inputs @ kernel + bias`, with gradients by sparse products. TensorFlow only.
 
     Args:
@@ -84,6 +84,7 @@ def dense_entries(inputs, kernel, bias, product, indices, transposed=None, rows=
         indices: Integer tensor of shape `(batch, k)`, or `(n,)` with `rows`.
         transposed: None, or the transposed kernel, where the caller has it. It then gets the gradient of the kernel.
         rows: None, or the row of each of the `indices`, in order.
+        values: None, or the entries, where the caller has them.
     """
     import tensorflow as tf
 
@@ -99,6 +100,8 @@ def dense_entries(inputs, kernel, bias, product, indices, transposed=None, rows=
             of_bias = [_sum_by_unit(upstream, indices, units) for _ in bias]
             return (of_inputs, tf.transpose(of_kernel) if transposed is None else of_kernel, *of_bias)
 
+        if values is not None:
+            return values, gradient
         if rows is None:
             return tf.gather(product, indices, batch_dims=1), gradient
         return tf.gather_nd(product, tf.stack([rows, indices], axis=1)), gradient

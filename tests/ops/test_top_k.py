@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_sae.ops import largest_entries, top_k
+from keras_sae.ops import largest_entries, largest_in_order, top_k
 
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends have one level")
 lowest_index_wins = pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch breaks ties in no fixed order")
@@ -45,6 +45,53 @@ def test_the_largest_in_absolute_value_keep_their_signs(units):
     values, indices = map(ops.convert_to_numpy, largest_entries(ops.convert_to_tensor(rows), 8, magnitude=True))
     np.testing.assert_array_equal(indices, first_winners(np.abs(rows), 8))
     np.testing.assert_array_equal(values, np.take_along_axis(rows, indices, axis=-1))
+
+
+@on_tensorflow
+@pytest.mark.parametrize("kind", ["different", "ties", "mostly zero", "equal", "rising", "infinite"])
+@pytest.mark.parametrize(("k", "units"), [(1, 129), (3, 384), (8, 1024), (8, 1055), (25, 1000)])
+@pytest.mark.parametrize(("magnitude", "portable"), [(False, True), (True, False)])
+def test_the_first_of_the_largest_in_the_order_of_rows(kind, k, units, magnitude, portable):
+    rows = rows_of(kind, units)
+    if magnitude:
+        rows[:, ::2] *= -1
+    values, indices, doubtful = map(ops.convert_to_numpy, largest_in_order(ops.convert_to_tensor(rows), k, magnitude, portable))
+    np.testing.assert_array_equal(indices, np.sort(first_winners(np.abs(rows) if magnitude else rows, k)))
+    np.testing.assert_array_equal(values, np.take_along_axis(rows, indices, axis=-1))
+    assert indices.dtype == "int32"
+    assert not doubtful or kind == "infinite"
+
+
+@on_tensorflow
+@pytest.mark.parametrize("units", [64, 1024])
+def test_a_nan_is_noticed_and_none_of_the_largest(units):
+    rows = rows_of("different", units)
+    rows[3, :7] = np.nan
+    values, indices, doubtful = map(ops.convert_to_numpy, largest_in_order(ops.convert_to_tensor(rows), 8))
+    np.testing.assert_array_equal(indices, np.sort(first_winners(np.where(np.isnan(rows), -np.inf, rows), 8)))
+    assert doubtful
+    assert not np.isnan(values).any()
+
+
+@on_tensorflow
+def test_no_rows_have_no_largest():
+    values, indices, _ = largest_in_order(ops.zeros((0, 1024)), 8)
+    assert tuple(values.shape) == tuple(indices.shape) == (0, 8)
+
+
+@on_tensorflow
+def test_a_batch_takes_the_slower_way_only_where_many_entries_are_equal(monkeypatch):
+    """A row of zeros is that of an empty image, say."""
+    taken = []
+    monkeypatch.setattr(
+        "keras_sae.ops._top_k.largest_entries", lambda *arguments, **_: taken.append(1) or largest_entries(*arguments)
+    )
+    rows = rows_of("different", 1024)
+    largest_in_order(ops.convert_to_tensor(rows), 8)
+    assert not taken
+    rows[0] = 0
+    largest_in_order(ops.convert_to_tensor(rows), 8)
+    assert taken
 
 
 @pytest.mark.parametrize("units", [6, 1024])
