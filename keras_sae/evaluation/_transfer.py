@@ -14,7 +14,7 @@ def transfer(
     steps=2000,
     batch_size=128,
     learning_rate=1e-3,
-    head_epochs=0,
+    head_steps=0,
     seed=0,
     report=None,
     cache=None,
@@ -33,10 +33,11 @@ def transfer(
         few_labels: List of integers, numbers of labels.
         draws: Integer, at least 1. With few labels, errors are averaged over this many draws.
         steps, batch_size, learning_rate: Training of the networks. With fewer images than `batch_size`, a batch holds them all.
-        head_epochs: Integer. First the softmax layer alone is trained for this many epochs on the frozen features, of both
-            networks. Costs little where features are wide and the encoder is slow.
+            `steps=0` leaves the networks out.
+        head_steps: Integer. First the softmax layer alone is trained for this many steps on the frozen features, of both
+            networks. Features are computed once, so this costs little.
         seed: Integer.
-        report: Function called with a sentence before each step that takes long, such as `print`.
+        report: Function called with a sentence before each step that takes long and with each error, such as `print`.
         cache: As in `probe_encoder`.
         **probe_options: Other arguments of `probe_encoder`, such as `validation`.
 
@@ -48,16 +49,18 @@ def transfer(
     (x, labels), count = train, len(train[0])
     options = {"few_labels": few_labels, "draws": draws, "seed": seed, "report": report, "cache": cache, **probe_options}
     probed = probe_encoder(model, train, test, **options)
+    starts = {"fine_tuned": model, "from_scratch": untrained(model, seed, x)} if steps else {}
     rows = []
     for number in (*few_labels, count):
         figures = {"labels": int(number)}
         for name, kind in (("frozen", probed), ("raw_pixels", probed["raw_pixels"])):
             few = kind if number == count else kind[f"labels_{number}"]
             figures[name] = {key: few[key] for key in ("error", "interval")}
+            report(f"{_words(name, number)}: {figures[name]['error']:.2f} % wrong.")
         batch = min(batch_size, number)
-        epochs = max(1, round(steps * batch / number))
-        for name, start in (("fine_tuned", model), ("from_scratch", untrained(model, seed, x))):
-            report(f"{name.replace('_', ' ').capitalize()}, with {number:,} labels ...")
+        head_epochs, epochs = (max(1, round(each * batch / number)) if each else 0 for each in (head_steps, steps))
+        for name, start in starts.items():
+            report(f"{_words(name, number)} ...")
             wrong = []
             for draw in range(1 if number == count else draws):
                 chosen = np.arange(count) if number == count else balanced(labels, number, np.random.default_rng([seed, draw]))
@@ -65,5 +68,10 @@ def transfer(
                 part = x[chosen], labels[chosen]
                 wrong.append(wrong_when_tuned(start, part, test, head_epochs, 0.0, seed=seed + draw, **tuning)[0])
             figures[name] = error_figures(wrong)
+            report(f"{_words(name, number)}: {figures[name]['error']:.2f} % wrong.")
         rows.append(figures)
     return rows
+
+
+def _words(name, number):
+    return f"{name.replace('_', ' ').capitalize()}, with {number:,} labels"

@@ -58,6 +58,7 @@ def test_transfer_is_compared_with_raw_pixels_and_training_from_scratch():
         steps=30,
         batch_size=50,
         learning_rate=0.02,
+        head_steps=20,
         report=said.append,
         C=[0.1],
     )
@@ -67,3 +68,15 @@ def test_transfer_is_compared_with_raw_pixels_and_training_from_scratch():
         assert all(0 <= row[name]["error"] < 70 for name in row if name != "labels")
     assert rows[1]["raw_pixels"]["error"] < 2
     assert any("From scratch, with 9 labels" in sentence for sentence in said)
+    assert f"Fine tuned, with 150 labels: {rows[1]['fine_tuned']['error']:.2f} % wrong." in said
+
+
+@pytest.mark.slow
+def test_transfer_without_steps_trains_no_network_and_gives_the_same_frozen_errors():
+    model, said = DenseAutoencoder(3, 12, sparsity=KSparse(4)), []
+    options = {"few_labels": [9], "draws": 1, "C": [0.1], "report": said.append}
+    rows = transfer(model, task(150), task(100, seed=1), steps=0, **options)
+    assert [set(row) for row in rows] == [{"labels", "frozen", "raw_pixels"}] * 2
+    assert not any("scratch" in sentence for sentence in said)
+    trained = transfer(model, task(150), task(100, seed=1), steps=2, **options)
+    assert [row["frozen"] for row in rows] == [row["frozen"] for row in trained]
