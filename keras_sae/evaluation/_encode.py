@@ -1,4 +1,5 @@
 import collections
+import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -38,8 +39,14 @@ def encode(model, x, batch_size=None, sparse=False):
         return encode(model, _one_like(x), batch_size, sparse)[:0]
     if not sparse:
         return np.concatenate(list(_codes(model, x, batch_size)))
-    batches = _entries(model, x, batch_size)
-    return stack_csr(to_csr(batch, model.decoder.input_shape[-1] if isinstance(batch, tuple) else None) for batch in batches)
+    made = []
+    for width, batches in itertools.groupby(_entries(model, x, batch_size), _width):
+        if width is None:
+            made.extend(map(to_csr, batches))
+        else:
+            indices, values = map(np.concatenate, zip(*batches, strict=True))
+            made.append(to_csr((indices, values), model.decoder.input_shape[-1]))
+    return stack_csr(made)
 
 
 def encode_top_k(model, x, k=None, batch_size=None):
@@ -205,6 +212,11 @@ def _entries(model, x, batch_size, least=0):
                 yield made.popleft().result()
         while made:
             yield made.popleft().result()
+
+
+def _width(batch):
+    """How many entries of each code are in indices and values, or None for codes."""
+    return batch[0].shape[1] if isinstance(batch, tuple) else None
 
 
 def _codes(model, x, batch_size):

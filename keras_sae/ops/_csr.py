@@ -50,8 +50,10 @@ def to_csr(codes, entries=None):
             f"Indices into a code of {entries} entries are at least 0 and at most {entries - 1}. "
             f"Received: {indices.min()} to {indices.max()}."
         )
-    starts = np.arange(0, indices.size + 1, max(indices.shape[1], 1))[: len(indices) + 1]
-    matrix = sparse.csr_array((values.astype("float32").ravel(), indices.ravel(), starts), (len(indices), int(entries)))
+    integers = "int32" if max(indices.size, entries) < 2**31 else "int64"  # half of the memory
+    starts = np.arange(0, indices.size + 1, max(indices.shape[1], 1), dtype=integers)[: len(indices) + 1]
+    parts = values.astype("float32").ravel(), indices.astype(integers).ravel(), starts  # copies, which are sorted below
+    matrix = sparse.csr_array(parts, (len(indices), int(entries)))
     matrix.sum_duplicates()  # sorts the indices of each row too
     matrix.eliminate_zeros()
     return matrix
@@ -61,4 +63,5 @@ def stack_csr(matrices):
     """One matrix of the rows of several."""
     from scipy import sparse
 
-    return sparse.vstack(list(matrices), format="csr")
+    matrices = list(matrices)
+    return matrices[0] if len(matrices) == 1 else sparse.vstack(matrices, format="csr")

@@ -103,6 +103,9 @@ def largest_in_order(rows, k, magnitude=False, portable=True):
     block = next((size for size in _SMALL_BLOCKS if units % size == 0), units)
     blocks = units // block
 
+    def strength(entries):
+        return tf.abs(entries) if magnitude else entries
+
     def on_two_levels(doubtful):
         scores = ops.cond(doubtful, lambda: without_nan(rows), lambda: rows)
         indices = tf.sort(largest_entries(scores, k, magnitude, ordered=False)[1], axis=-1)
@@ -123,14 +126,11 @@ def largest_in_order(rows, k, magnitude=False, portable=True):
     def among_candidates():
         of_row, of_block = tf.unstack(tf.where(reach), axis=1)
         entries = tf.gather(tf.reshape(rows, (-1, block)), of_row * blocks + of_block)
-        strength = tf.abs(entries) if magnitude else entries
-        at, inside = tf.unstack(tf.where(strength >= tf.gather(bound, of_row)), axis=1)
-        flat = at * block + inside
-        slots = _first_largest(
-            tf.gather(tf.reshape(strength, [-1]), flat), tf.gather(of_row, at), tf.shape(rows)[0], k, portable
-        )
-        values = tf.gather(tf.reshape(entries, [-1]), tf.gather(flat, slots))
-        return values, tf.cast(tf.gather(tf.gather(of_block, at) * block + inside, slots), tf.int32)
+        at, inside = tf.unstack(tf.where(strength(entries) >= tf.gather(bound, of_row)), axis=1)
+        found = tf.gather(tf.reshape(entries, [-1]), at * block + inside)
+        slots = _first_largest(strength(found), tf.gather(of_row, at), tf.shape(rows)[0], k, portable)
+        units_found = tf.gather(of_block, at) * block + inside
+        return tf.gather(found, slots), tf.cast(tf.gather(units_found, slots), tf.int32)
 
     values, indices = tf.cond(few, among_candidates, lambda: on_two_levels(doubtful))
     return tf.ensure_shape(values, (None, k)), tf.ensure_shape(indices, (None, k)), doubtful
