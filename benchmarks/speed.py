@@ -1,4 +1,5 @@
-"""Measures steps, encoding and memory of k-sparse autoencoders: `python benchmarks/speed.py [--peers | --peers-python PYTHON]`.
+"""Measures steps, encoding and memory of k-sparse autoencoders:
+`python benchmarks/speed.py [--peers | --peers-python PYTHON]`.
 
 Every way of computing runs in a process of its own, which holds one model and waits. The script lets them take one step after
 the other, in rounds, so that other work on the machine slows down all of them. It prints a Markdown table for each size and
@@ -12,6 +13,8 @@ process less what it held before it made the model. The ways are
     served     an export: the endpoint reconstruct in place of a step, and encode_top_k
     dense      keras_sae, by dense codes
     relu_l1    plain Keras, ReLU and an L1 penalty, with Keras' Adam
+    bfloat16   as sparse, with dtype="mixed_bfloat16"
+    rescored   no model, and encoding in place of a step: the best 2 k by a product in bfloat16, with exact scores in float32
 
 and with --peers, which makes an environment for them, or --peers-python, which names one,
 
@@ -20,8 +23,10 @@ and with --peers, which makes an environment for them, or --peers-python, which 
     dictionary_learning  its TopKTrainer
     overcomplete         its TopKSAE with Adam
 
-A peer that does not install or run is left out, with a message. `--plot FILE --json FILES` draws time against width from files
-that earlier runs wrote.
+A peer that does not install or run is left out, with a message. `--vectors N` also times `evaluation.encode(..., sparse=True)`
+of N vectors, against the product in batches of 1,000. `--one-at-a-time` holds one way in memory besides the product. `--missed`
+prints how many of the winners are not among the best by a product in bfloat16, and measures nothing else.
+`--plot FILE --json FILES` draws time against width from files that earlier runs wrote.
 """
 
 import argparse
@@ -38,44 +43,83 @@ import numpy as np
 
 BATCH = 1024
 SIZES = ["784x1000x25", "384x4096x32", "768x16384x32"]
-OURS = ("product", "sparse", "batch", "served", "dense", "relu_l1")
+OURS = ("product", "sparse", "batch", "served", "dense", "relu_l1", "bfloat16", "rescored")
 TORCH = "torch==2.13.0"  # a build for CPUs
 PEERS = {"torch": "numpy", "sae_lens": "sae-lens", "dictionary_learning": "dictionary-learning", "overcomplete": "overcomplete"}
 
 
-def tensorflow_way(way, x, units, k):
-    """Functions that take a step and that encode a batch."""
+def tensorflow_way(way, x, units, k, vectors):
+    """Functions that take a step and that encode a batch, and one that encodes many vectors, or None."""
     import keras
     import tensorflow as tf
 
+    from keras_sae import evaluation
     from keras_sae.layers import BatchKSparse, KSparse
     from keras_sae.models import DenseAutoencoder
     from keras_sae.serving import export
 
+    batch, inputs = x, x.shape[1]
+    many = np.random.default_rng(1).normal(size=(vectors, inputs)).astype("float32")
     x = tf.constant(x)
     if way == "product":
-        kernel = tf.Variable(tf.random.normal((x.shape[1], units)))
+        kernel = tf.Variable(tf.random.normal((inputs, units)))
         product = tf.function(lambda: tf.matmul(x, kernel))
-        return product, product
+        of_batch = tf.function(lambda batch: tf.matmul(batch, kernel))
+        return product, product, lambda: [of_batch(many[start : start + 1000]) for start in range(0, vectors, 1000)]
+    if way == "rescored":
+        encode = rescored(x, tf.Variable(tf.random.normal((inputs, units))), k)
+        return encode, encode, None
     if way == "relu_l1":
         penalty = keras.regularizers.L1(1e-5)
-        encoder = keras.Sequential([keras.Input(x.shape[1:]), keras.layers.Dense(units, "relu", activity_regularizer=penalty)])
-        model = keras.Sequential([encoder, keras.layers.Dense(x.shape[1])])
+        encoder = keras.Sequential([keras.Input((inputs,)), keras.layers.Dense(units, "relu", activity_regularizer=penalty)])
+        model = keras.Sequential([encoder, keras.layers.Dense(inputs)])
         model.compile("adam", "mse", jit_compile=False)
-        encode = tf.function(lambda: encoder(x))
+        encode, encode_many = tf.function(lambda: encoder(x)), None
     else:
-        model = DenseAutoencoder(x.shape[1], units, sparsity=(BatchKSparse if way == "batch" else KSparse)(k))
+        selection = (BatchKSparse if way == "batch" else KSparse)(k)
+        dtype = "mixed_bfloat16" if way == "bfloat16" else "float32"
+        model = DenseAutoencoder(inputs, units, sparsity=selection, dtype=dtype)
         model.sparse_path = way != "dense"
         model.compile("adam", "mse", jit_compile=False)
-        model.adapt(x.numpy())
+        model.adapt(batch)
         if way == "served":
             with tempfile.TemporaryDirectory() as folder:
-                endpoints = tf.saved_model.load(export(model, f"{folder}/model", examples=x.numpy()[:2])).signatures
-            return lambda: endpoints["reconstruct"](inputs=x), lambda: endpoints["encode_top_k"](inputs=x)
+                endpoints = tf.saved_model.load(export(model, f"{folder}/model", examples=batch[:2])).signatures
+            return lambda: endpoints["reconstruct"](inputs=x), lambda: endpoints["encode_top_k"](inputs=x), None
         encode = tf.function(lambda: model.encoder(x) if way == "dense" else model.encode_entries(x)[:2])
+        encode_many = lambda: evaluation.encode(model, many, sparse=True)  # noqa: E731
     model.train_on_batch(x, x)
     data = iter(tf.data.Dataset.from_tensors((x, x)).repeat())
-    return lambda: model.train_function(data), encode
+    return lambda: model.train_function(data), encode, encode_many
+
+
+def rescored(x, kernel, k):
+    """A function that finds the entries of a batch: candidates by a product in bfloat16, exact scores by rows of the kernel."""
+    import tensorflow as tf
+
+    from keras_sae.ops import largest_in_order
+
+    @tf.function
+    def encode():
+        product = tf.matmul(tf.cast(x, "bfloat16"), tf.cast(kernel, "bfloat16"))
+        candidates = largest_in_order(tf.cast(product, "float32"), 2 * k)[1]
+        rows = tf.gather(tf.transpose(kernel), candidates)  # of the kernel that Keras keeps as (inputs, units)
+        values, places = tf.math.top_k(tf.squeeze(rows @ x[:, :, None], -1), k)
+        return values, tf.gather(candidates, places, batch_dims=1)
+
+    return encode
+
+
+def missed_winners(inputs, units, k):
+    """The share of the `k` largest of `units` random units that is not among the best of a product in bfloat16."""
+    import tensorflow as tf
+
+    x, kernel = tf.random.stateless_normal((BATCH, inputs), (0, 0)), tf.random.stateless_normal((inputs, units), (0, 1))
+    winners = tf.sort(tf.math.top_k(x @ kernel, k).indices)
+    found = tf.math.top_k(tf.cast(tf.cast(x, "bfloat16") @ tf.cast(kernel, "bfloat16"), "float32"), 4 * k).indices
+    found = winners[:, :, None] == found[:, None]
+    places = tf.where(tf.reduce_any(found, axis=-1), tf.argmax(found, axis=-1), found.shape[-1])
+    return {str(best): float(np.mean(places >= best)) for best in (k, 3 * k // 2, 2 * k, 4 * k)}
 
 
 def torch_way(x, units, k):
@@ -143,21 +187,21 @@ def torch_step(optimizer, loss_of):
     return step
 
 
-def serve(way, inputs, units, k):
+def serve(way, inputs, units, k, vectors):
     """Runs what lines of standard input name, and answers with the seconds."""
     x = np.random.default_rng(0).normal(size=(BATCH, inputs)).astype("float32")
     importlib.import_module("torch" if way in PEERS else "keras_sae.models")
     before = memory("VmRSS")
-    step, encode = globals()[f"{way}_way"](x, units, k) if way in PEERS else tensorflow_way(way, x, units, k)
-    functions = {"step": step, "encode": encode}
+    made = (*globals()[f"{way}_way"](x, units, k), None) if way in PEERS else tensorflow_way(way, x, units, k, vectors)
+    functions = dict(zip(("step", "encode", "vectors"), made, strict=True))
     for line in sys.stdin:
         function = functions[line.strip()]
         cpu, wall = time.process_time(), time.perf_counter()
-        result = function()
+        result = None if function is None else function()
         if hasattr(result, "items"):
             [np.asarray(value) for value in result.values()]  # waits
         seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-        print(json.dumps({**seconds, "peak_mb": memory("VmHWM") - before}), flush=True)
+        print(json.dumps(function and {**seconds, "peak_mb": memory("VmHWM") - before}), flush=True)
 
 
 def memory(which):
@@ -169,10 +213,10 @@ def memory(which):
 class Way:
     """A process that runs one way of computing."""
 
-    def __init__(self, way, size, python):
+    def __init__(self, way, size, python, vectors):
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_WAIT_POLICY": "PASSIVE"}
         self.process = subprocess.Popen(
-            [python, __file__, "--serve", way, "--sizes", size],
+            [python, __file__, "--serve", way, "--sizes", size, "--vectors", str(vectors)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -181,6 +225,7 @@ class Way:
         )
 
     def run(self, what):
+        """The seconds that it took, or None where this way cannot do that or has ended."""
         if self.process.poll() is not None:
             return None
         print(what, file=self.process.stdin, flush=True)
@@ -192,43 +237,64 @@ class Way:
         self.process.wait()
 
 
-def measure(size, rounds, pythons):
+def measure(size, rounds, pythons, vectors=0):
     """The figures of each way, by name."""
-    ways = {name: Way(name, size, python) for name, python in pythons.items()}
+    ways = {name: Way(name, size, python, vectors) for name, python in pythons.items()}
     for name, way in list(ways.items()):
         if way.run("step") is None:
             print(f"{name} does not run, and is left out: {' '.join(way.process.args)}", file=sys.stderr)
             del ways[name]
-    taken = {name: {"step": [], "encode": []} for name in ways}
+    whats = ("step", "encode", "vectors") if vectors else ("step", "encode")
+    taken = {name: {what: [] for what in whats} for name in ways}
     for number in range(rounds + 1):
-        for what in ("step", "encode"):
+        for what in whats:
             for name, way in ways.items():
                 answer = way.run(what)
-                if number:  # the first round warms up
+                if number and answer:  # the first round warms up
                     taken[name][what].append(answer)
     figures = {}
     for name, way in ways.items():
         way.close()
         figures[name] = {"peak_mb": taken[name]["encode"][-1]["peak_mb"]}
-        for what in ("step", "encode"):
-            for clock in ("wall", "cpu"):
+        for what in whats:
+            for clock in ("wall", "cpu") if taken[name][what] else ():
                 seconds, floor = ([answer[clock] for answer in each[what]] for each in (taken[name], taken["product"]))
                 figures[name][f"{what}_{clock}_ms"] = 1000 * float(np.median(seconds))
                 figures[name][f"{what}_{clock}_ratio"] = float(np.median(np.divide(seconds, floor)))
     return figures
 
 
-def table(size, figures):
+def measure_one_at_a_time(size, rounds, pythons, vectors=0):
+    """The same, with one way at a time in memory next to a product of its own."""
+    figures = {}
+    for name, python in pythons.items():
+        if name != "product":
+            pair = measure(size, rounds, {"product": pythons["product"], name: python}, vectors)
+            figures = {"product": pair.pop("product"), **figures, **pair}
+    return figures
+
+
+def table(size, figures, vectors=0):
     inputs, units, k = size.split("x")
-    print(f"\n{inputs} inputs, {int(units):,} units, k = {k}, batch {BATCH}\n")
-    print("| way | step, ms | / product | processor, ms | / product | encode, ms | processor, ms | peak, MB |")
-    print("|---|---|---|---|---|---|---|---|")
+    title = f"\n{inputs} inputs, {int(units):,} units, k = {k}"
+    print(f"{title}, batch {BATCH}\n")
+    columns = "/ product | processor, ms | / product"
+    print(f"| way | step, ms | {columns} | encode, ms | {columns} | peak, MB |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for name, row in figures.items():
-        step = (
-            f"{row['step_wall_ms']:.0f} | {row['step_wall_ratio']:.2f} | {row['step_cpu_ms']:.0f} | {row['step_cpu_ratio']:.2f}"
-        )
-        encode = f"{row['encode_wall_ms']:.0f} | {row['encode_cpu_ms']:.0f} | {row['peak_mb']:.0f}"
-        print(f"| {name} | {step} | {encode} |", flush=True)
+        print(f"| {name} | {cells(row, 'step')} | {cells(row, 'encode')} | {row['peak_mb']:.0f} |", flush=True)
+    if vectors:
+        print(f"{title}, {vectors:,} vectors\n")
+        print(f"| way | encode, ms | {columns} |")
+        print("|---|---|---|---|---|")
+        for name, row in figures.items():
+            if "vectors_wall_ms" in row:
+                print(f"| {name} | {cells(row, 'vectors')} |", flush=True)
+
+
+def cells(row, what):
+    clocks = ("wall", "cpu")
+    return " | ".join(f"{row[f'{what}_{clock}_ms']:.0f} | {row[f'{what}_{clock}_ratio']:.2f}" for clock in clocks)
 
 
 def make_environment(folder):
@@ -285,11 +351,20 @@ def main():
     parser.add_argument(
         "--json", nargs="+", default=["speed.json"], help="file to write, or files to plot (default: speed.json)"
     )
+    parser.add_argument("--vectors", type=int, default=0, help="also encode so many vectors at once (default: %(default)s)")
+    parser.add_argument("--one-at-a-time", action="store_true", help="hold one way in memory besides the product")
+    parser.add_argument("--missed", action="store_true", help="print the winners that a product in bfloat16 misses, and end")
     parser.add_argument("--plot", help="picture to draw from the files, without measuring")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.serve, *map(int, options.sizes[0].split("x")))
+        serve(options.serve, *map(int, options.sizes[0].split("x")), options.vectors)
+        return
+    if options.missed:
+        for size in options.sizes:
+            print(
+                size, {best: f"{share:.3%}" for best, share in missed_winners(*map(int, size.split("x"))).items()}, flush=True
+            )
         return
     if options.plot:
         plot(options.json, options.plot)
@@ -303,8 +378,9 @@ def main():
             pythons = {name: python for name, python in pythons.items() if name in ("product", *options.ways)}
         results = {}
         for size in options.sizes:
-            results[size] = measure(size, options.rounds, pythons)
-            table(size, results[size])
+            measured = measure_one_at_a_time if options.one_at_a_time else measure
+            results[size] = measured(size, options.rounds, pythons, options.vectors)
+            table(size, results[size], options.vectors)
             Path(options.json[0]).write_text(json.dumps({"batch": BATCH, "sizes": results}, indent=1))
 
 
