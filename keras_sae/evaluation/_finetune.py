@@ -19,6 +19,7 @@ def finetune(
     batch_size=128,
     learning_rate=1e-3,
     dropout=0.0,
+    input_dropout=0.0,
     seed=0,
     report=None,
 ):
@@ -35,7 +36,9 @@ def finetune(
         head_epochs: Integer. First the softmax layer is trained for this many epochs on the frozen features.
         batch_size: Integer.
         learning_rate: Float, the initial learning rate of Adam.
-        dropout: Float in [0, 1), the share of the features dropped in training.
+        dropout: Float in [0, 1), the share of the features that is set to zero in training. In a model of several levels, also
+            the share of the codes that each level but the first reads.
+        input_dropout: Float in [0, 1), the share of the inputs that is set to zero while the whole classifier is trained.
         seed: Integer. Fixes initial weights and the order of images.
         report: Function called with a sentence before each step that takes long, such as `print`.
 
@@ -45,11 +48,11 @@ def finetune(
     """
     check_labels("Fine-tuning trains on labels", train, test)
     options = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "report": report}
-    tuned, frozen = wrong_when_tuned(model, train, test, head_epochs, dropout, **options)
+    tuned, frozen = wrong_when_tuned(model, train, test, head_epochs, dropout, input_dropout=input_dropout, **options)
     return {**error_figures(tuned), **({"frozen": error_figures(frozen)} if head_epochs else {})}
 
 
-def wrong_when_tuned(model, train, test, head_epochs, dropout, seed, **options):
+def wrong_when_tuned(model, train, test, head_epochs, dropout, seed, input_dropout=0.0, **options):
     """Which test examples are misclassified, booleans `(n,)`: after training of the whole, and before it."""
     (x, labels), (test_x, test_labels) = ((np.asarray(images), np.asarray(y)) for images, y in (train, test))
     report = options["report"] or (lambda sentence: None)
@@ -66,7 +69,7 @@ def wrong_when_tuned(model, train, test, head_epochs, dropout, seed, **options):
             keras.layers.Dense(len(classes), activation="softmax", dtype="float32"),
         ]
     )
-    whole = keras.Model(body.inputs[0], head(body.outputs[0]))
+    whole = _with_dropout(body, head, input_dropout, dropout)
 
     def wrong():
         return classes[encode(whole, test_x).argmax(axis=-1)] != test_labels
@@ -79,6 +82,20 @@ def wrong_when_tuned(model, train, test, head_epochs, dropout, seed, **options):
         report(f"Training the encoder and a softmax layer on {len(x):,} training images ...")
         _train(whole, x, targets, seed, **options)
     return wrong(), before
+
+
+def _with_dropout(body, head, input_dropout, dropout):
+    """The classifier, where the input and what each level but the first reads are dropped in training. It shares all layers."""
+    levels = "level_1" in {layer.name for layer in body.layers}
+
+    def call(layer, inputs, **arguments):
+        if levels and layer.name.startswith("encode") and layer.name != "encode_1":
+            inputs = keras.layers.Dropout(dropout)(inputs)
+        return layer(inputs, **arguments)
+
+    body = keras.models.clone_model(body, clone_function=lambda layer: layer, call_function=call)
+    inputs = keras.Input(body.input_shape[1:], dtype=body.inputs[0].dtype)
+    return keras.Model(inputs, head(body(keras.layers.Dropout(input_dropout)(inputs))))
 
 
 def _train(model, x, targets, seed, epochs, batch_size, learning_rate, report):

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -43,6 +44,27 @@ def test_a_seed_fixes_fine_tuning_and_maps_are_flattened():
     assert one == two
     with pytest.raises(ValueError, match="no"):
         finetune(model, (x, None), (x, None))
+
+
+def test_dropout_reaches_inputs_and_every_level(monkeypatch):
+    classifiers, fit, of = [], keras.Model.fit, keras.ops.convert_to_numpy
+    monkeypatch.setattr(keras.Model, "fit", lambda self, *a, **k: (classifiers.append(self), fit(self, *a, **k)))
+    x, labels, nearly_all = task(8)[0], np.arange(8) % 2, 1 - 1e-7
+    finetune(DenseAutoencoder(3, 12), (x, labels), (x, labels), epochs=1, input_dropout=nearly_all)
+    (whole,) = classifiers
+    at_zero = of(whole(np.zeros_like(x)))
+    assert np.abs(of(whole(x)) - at_zero).max() > 1e-4
+    np.testing.assert_allclose(of(whole(x, training=True)), at_zero, rtol=1e-5)
+    stack = StackedAutoencoder(3, [40, 30, 20])
+    finetune(stack, (x, labels), (x, labels), epochs=1, dropout=nearly_all)
+    whole = classifiers[1]
+    encoder = next(layer for layer in whole.layers if isinstance(layer, keras.Model) and layer.name == stack.features.name)
+    bias = of(whole.trainable_weights[-1])
+    np.testing.assert_allclose(of(whole(x, training=True)), [np.exp(bias) / np.exp(bias).sum()] * 8, rtol=1e-5)
+    dropped = [layer.rate for layer in encoder.layers if isinstance(layer, keras.layers.Dropout)]
+    assert dropped == [nearly_all] * 2
+    top = of(encoder.layers[-2](np.zeros((8, 30), "float32")))
+    np.testing.assert_allclose(of(encoder(x, training=True)), top, rtol=1e-5)
 
 
 @pytest.mark.slow
