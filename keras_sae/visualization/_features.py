@@ -111,7 +111,7 @@ def plot_features(model, count=100, codes=None, figure=None, columns=None):
             cropped to the pixels or steps that they change.
         count: Integer, how many units to show.
         codes: Array of codes `(n, ..., units)` of some data. Shows the most active units in it, strongest first, and leaves
-            out dead ones, whose features have learned nothing. By default the first units.
+            out those that are active in none of it: dead ones have learned nothing. By default the first units.
         figure: Matplotlib figure or subfigure to draw in. A new one by default.
         columns: List of strings, the names of the columns of a table. Each unit is then drawn as bars of the six columns
             that it changes most.
@@ -129,7 +129,7 @@ def plot_features(model, count=100, codes=None, figure=None, columns=None):
         order = order[: alive or width]
         title = f"The {min(count, len(order)):,} most active of {width:,} units"
         if alive < width:
-            title += f"; {width - alive:,} are dead"
+            title += f"; {width - alive:,} are active in none of {len(codes):,} samples"
     return draw_tiles(decoder_features(model, order[:count]), title, columns, figure, order)
 
 

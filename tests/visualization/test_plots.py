@@ -49,7 +49,7 @@ def test_dead_units_are_not_among_the_most_active(model):
     codes = np.zeros((5, 20), "float32")
     codes[:, [3, 7, 9]] = [[1.0, 3.0, 2.0]]
     figure = visualization.plot_features(model, 10, codes)
-    assert figure.get_suptitle() == "The 3 most active of 20 units; 17 are dead"
+    assert figure.get_suptitle() == "The 3 most active of 20 units; 17 are active in none of 5 samples"
     drawn = [axis.images[0].get_array() for axis in figure.axes if axis.images]
     np.testing.assert_allclose(drawn, visualization.decoder_features(model, [7, 9, 3])[..., 0], rtol=1e-5)
 
