@@ -84,17 +84,22 @@ class KSparse(KSelection):
         return ops.abs(inputs) if self.select_by == "magnitude" else inputs
 
     def select(self, inputs, scores, training):
-        rows, places = rows_across(scores, self.across)
         if self.in_one_graph:
+            rows, _ = rows_across(scores, self.across)
             count, usual = (ops.convert_to_tensor(self.current_k), self.k) if training else (self.kept, self.kept)
             wins, _ = are_largest(rows, count, usual)
             return ops.where(from_rows(wins, self.across, ops.shape(inputs)), inputs, ops.zeros_like(inputs))
 
         def largest(count, limit=None):
-            values, indices, wins = largest_of_rows(rows, count, limit)
-            return keep(inputs, places(indices), wins, values if self.select_by == "value" else None)
+            return self.largest(inputs, scores, count, limit)
 
         return self.at_current_k(largest) if training else largest(self.kept)
+
+    def largest(self, inputs, scores, count, limit=None):
+        """The code with the `count` largest of each row alone; see `KSelection.at_current_k` for `limit`."""
+        rows, places = rows_across(scores, self.across)
+        values, indices, wins = largest_of_rows(rows, count, limit)
+        return keep(inputs, places(indices), wins, values if self.select_by == "value" else None)
 
     def get_config(self):
         return {**super().get_config(), "alpha": self.alpha, "select_by": self.select_by, "across": self.across}

@@ -89,21 +89,21 @@ def keep(inputs, indices, wins=None, values=None):
     size = ops.size(inputs)
 
     def entries(tensor):
-        return ops.take(ops.reshape(tensor, (-1,)), indices)
+        return winners(ops.take(ops.reshape(tensor, (-1,)), indices))
+
+    def winners(kept):
+        return kept if wins is None else ops.where(ops.reshape(wins, (-1,)), kept, ops.cast(0, kept.dtype))
 
     def spread(kept):
         return ops.reshape(ops.segment_sum(kept, indices, size), shape)
 
-    if wins is not None:
-        kept = entries(inputs)
-        return spread(ops.where(ops.reshape(wins, (-1,)), kept, ops.zeros_like(kept)))
     if keras.backend.backend() != "tensorflow":
         return spread(entries(inputs))
 
     # TensorFlow's gradient of `take` is slower than the map itself, which is its own adjoint.
     @ops.custom_gradient
     def select(tensor):
-        kept = entries(tensor) if values is None else ops.reshape(values, (-1,))
+        kept = entries(tensor) if values is None else winners(ops.reshape(values, (-1,)))
         return spread(kept), lambda upstream: spread(entries(upstream))
 
     return select(inputs)

@@ -8,7 +8,7 @@ from keras_sae.models._sparse_path import SparsePath, end_of
 from keras_sae.ops import (
     at_least,
     dense_entries,
-    flat_matmul,
+    entries_matmul,
     has_nan,
     in_rows,
     largest_of_many,
@@ -102,7 +102,7 @@ class BatchSparsePath(SparsePath):
             code = to_dense(values, indices, self.units, rows, samples)
             nan = ops.cast(float("nan"), code.dtype)
             code = ops.cond(doubtful, lambda: ops.where(ops.isnan(product), nan, code), lambda: code)
-        outputs = flat_matmul(ops.cast(values, self.decode.compute_dtype), rows, indices, kernel, samples)
+        outputs = entries_matmul(ops.cast(values, self.decode.compute_dtype), indices, kernel, rows, samples)
         outputs = ops.cond(doubtful, lambda: outputs + _nan_of_rows(product, outputs.dtype), lambda: outputs)
         return self._finish(outputs, training), code
 

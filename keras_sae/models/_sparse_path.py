@@ -9,6 +9,7 @@ from keras_sae.layers import BatchKSparse, KSparse, TiedDense
 from keras_sae.ops import (
     dense_entries,
     dense_top_k,
+    entries_matmul,
     has_nan,
     largest_entries,
     largest_of_dense,
@@ -86,17 +87,18 @@ class SparsePath:
             most: The largest number of entries of a code that this path computes. For more, the layers run as they are.
         """
         made = self.before(inputs, training=training)
-        hidden = made["hidden"]
+        hidden, selection = made["hidden"], self.selection
 
         def run(count, limit=None):
             if (count if limit is None else limit) <= most:
                 outputs, code = self._sparse(hidden, count, limit, wants_code, training)
             else:
-                code = self.selection(self.encode(hidden), training=training)
+                code = ops.cast(self.encode(hidden), selection.compute_dtype)
+                scores = without_nan(selection.score(ops.stop_gradient(code)))
+                code = ops.where(ops.isnan(code), code, selection.largest(code, scores, count, limit))
                 outputs = self.decoder(code, training=training)
             return (outputs, code) if wants_code else outputs
 
-        selection = self.selection
         found = selection.at_current_k(run) if training and selection.trainable else run(selection.kept)
         outputs, code = found if wants_code else (found, None)
         return outputs, {**made["codes"], "code": code}
@@ -144,10 +146,10 @@ class SparsePath:
         product = ops.matmul(hidden, kernel)
         return hidden, kernel, bias, ops.stop_gradient(product if bias is None else ops.add(product, bias))
 
-    def reconstruct(self, values, indices, training=False, kernel=None):
-        """The reconstruction from entries of codes, without the dense code."""
-        kernel = self._decoding_kernel() if kernel is None else kernel
-        return self._finish(sparse_dense_matmul(ops.cast(values, self.decode.compute_dtype), indices, kernel), training)
+    def reconstruct(self, values, indices):
+        """The reconstruction from entries of codes, without the dense code, by operations that can be exported."""
+        values = ops.cast(values, self.decode.compute_dtype)
+        return self._finish(sparse_dense_matmul(values, indices, self._decoding_kernel()), training=False)
 
     def _finish(self, outputs, training):
         """What the decoder makes of the product of codes and its kernel."""
@@ -180,7 +182,8 @@ class SparsePath:
             nan = ops.cast(float("nan"), code.dtype)
             code = ops.cond(doubtful, lambda: ops.where(ops.isnan(product), nan, code), lambda: code)
         values = ops.cond(doubtful, lambda: _with_nan_of_rows(product, values), lambda: values)
-        return self.reconstruct(values, indices, training, kernel), code
+        outputs = entries_matmul(ops.cast(values, self.decode.compute_dtype), indices, kernel)
+        return self._finish(outputs, training), code
 
 
 def end_of(encoder):

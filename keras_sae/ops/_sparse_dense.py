@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 _SLOTS = 32  # entries of each sample whose rows of the kernel are gathered at a time
+_ROWS = 128  # samples for which this is done at a time where gradients are computed
 
 
 def sparse_dense_matmul(values, indices, kernel):
@@ -50,25 +51,29 @@ def sparse_dense_matmul(values, indices, kernel):
     return product(values, kernel)
 
 
-def flat_matmul(values, rows, indices, kernel, batch):
-    """The product of codes with a kernel, as `sparse_dense_matmul`, for codes of different numbers of entries. TensorFlow only.
+def entries_matmul(values, indices, kernel, rows=None, batch=None):
+    """The product of `sparse_dense_matmul`, without a copy of the rows of the kernel. TensorFlow only, not for exports.
 
         outputs[i] = sum_(j: rows[j] = i)  values[j] * kernel[indices[j]]
 
     Args:
-        values, rows, indices: Tensors of shape `(n,)`, in the order of `rows`.
+        values, indices: Tensors of shape `(batch, k)`; or `(n,)` with `rows`, for codes of different numbers of entries.
         kernel: Tensor of shape `(units, outputs)`.
-        batch: The number of codes.
+        rows: None, or the code of each entry, in order.
+        batch: The number of codes, where `rows` is given.
     """
     import tensorflow as tf
 
     @tf.custom_gradient
     def product(values, kernel):
         def gradient(upstream):
-            of_values = tf.reduce_sum(tf.gather(upstream, rows) * tf.gather(kernel, indices), axis=-1)
-            return of_values, transposed_matmul(values, indices, upstream, kernel.shape[0], rows)
+            of_values = _dot_rows(upstream, indices, kernel) if rows is None else _dot_entries(upstream, rows, indices, kernel)
+            # An optimizer that changes a kernel while it is still read would copy it first.
+            with tf.control_dependencies([of_values]):
+                of_kernel = transposed_matmul(values, indices, tf.identity(upstream), kernel.shape[0], rows)
+            return of_values, of_kernel
 
-        return _csr_matmul(values, rows, indices, kernel, batch), gradient
+        return _product(values, rows, indices, kernel, batch), gradient
 
     return product(values, kernel)
 
@@ -93,10 +98,7 @@ def dense_entries(inputs, kernel, bias, product, indices, transposed=None, rows=
         def gradient(upstream):
             rows_of_units = tf.transpose(kernel) if transposed is None else kernel
             of_kernel = transposed_matmul(upstream, indices, inputs, units, rows)
-            if rows is None:
-                of_inputs = _weighted_rows(upstream, indices, rows_of_units)
-            else:
-                of_inputs = _csr_matmul(upstream, rows, indices, rows_of_units, tf.shape(inputs)[0])
+            of_inputs = _product(upstream, rows, indices, rows_of_units, tf.shape(inputs)[0])
             of_bias = [_sum_by_unit(upstream, indices, units) for _ in bias]
             return (of_inputs, tf.transpose(of_kernel) if transposed is None else of_kernel, *of_bias)
 
@@ -163,6 +165,19 @@ def transposed_matmul(values, indices, dense, units, rows=None):
     return tf.ensure_shape(product, (units, dense.shape[1]))
 
 
+def _product(values, rows, indices, kernel, batch):
+    """The product of codes with a kernel. Without `rows`, `values` and `indices` have a row for each code."""
+    import tensorflow as tf
+
+    if rows is not None:
+        return _csr_matmul(values, rows, indices, kernel, batch)
+    if kernel.dtype not in (tf.float32, tf.float64):  # the whole kernel would be cast
+        return _weighted_rows(values, indices, kernel)
+    batch, k = tf.unstack(tf.shape(indices))
+    rows = tf.range(batch * k) // tf.maximum(k, 1)
+    return _csr_matmul(tf.reshape(values, [-1]), rows, tf.reshape(indices, [-1]), kernel, batch)
+
+
 def _csr_matmul(values, rows, columns, dense, row_count):
     """The product of a matrix that has `values` at these places, in the order of its rows, with a dense one."""
     import tensorflow as tf
@@ -193,10 +208,41 @@ def _weighted_rows(values, indices, kernel):
 
 
 def _dot_rows(upstream, indices, kernel):
-    """The product of each row of `upstream` with the rows of a kernel at `indices`, of their shape."""
-    column = ops.expand_dims(upstream, -1)
-    parts = [ops.squeeze(ops.matmul(ops.take(kernel, places, axis=0), column), -1) for places in _in_parts(indices)]
-    return ops.concatenate(parts, axis=1)
+    """The product of each row of `upstream` with the rows of a kernel at `indices`, of their shape. TensorFlow only."""
+    import tensorflow as tf
+
+    def dot(indices, upstream):
+        return tf.squeeze(tf.matmul(tf.gather(kernel, indices), tf.expand_dims(upstream, -1)), -1)
+
+    return _in_turn(dot, _ROWS, kernel.dtype, indices, upstream)
+
+
+def _dot_entries(upstream, rows, indices, kernel):
+    """The products of single rows of `upstream` with single rows of a kernel, of shape `(n,)`. TensorFlow only."""
+    import tensorflow as tf
+
+    def dot(indices, rows):
+        return tf.reduce_sum(tf.gather(upstream, rows) * tf.gather(kernel, indices), axis=-1)
+
+    return _in_turn(dot, _SLOTS * _ROWS, kernel.dtype, indices, rows)
+
+
+def _in_turn(function, size, dtype, *tensors):
+    """Applies a function to `size` rows of the tensors after the others, so that few intermediate results are in memory.
+
+    The result has the shape of the first tensor.
+    """
+    import tensorflow as tf
+
+    total = tf.shape(tensors[0])[0]
+    parts = tf.maximum((total + size - 1) // size, 1)
+
+    def step(part, found):
+        return part + 1, found.write(part, function(*(tensor[part * size : (part + 1) * size] for tensor in tensors)))
+
+    found = tf.TensorArray(dtype, parts, infer_shape=False, element_shape=(None, *tensors[0].shape[1:]))
+    _, found = tf.while_loop(lambda part, _: part < parts, step, (0, found), parallel_iterations=1)
+    return found.concat()
 
 
 def _in_parts(tensor):
