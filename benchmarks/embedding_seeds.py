@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from keras_sae._markdown import table
 from keras_sae.datasets import load_vectors
 from keras_sae.evaluation import code_statistics, encode
 from keras_sae.models import SparseAutoencoder
@@ -109,7 +108,10 @@ def compare(directory, recipe, seeds, overrides=()):
     for name in names:
         values = [results[seed][name] for seed in seeds]
         rows.append((name, f"{np.mean(values):.3f}", *(f"{value:.3f}" for value in values)))
-    print("\n".join(table(("figure", "mean", *(f"seed {seed}" for seed in seeds)), rows)))
+    print("| figure | mean |", " | ".join(f"seed {seed}" for seed in seeds), "|")
+    print("|---" * (2 + len(seeds)) + "|")
+    for cells in rows:
+        print("|", " | ".join(cells), "|")
     if CHOSEN_BY in names:
         print(f"Chosen by the {CHOSEN_BY}: seed {max(results, key=lambda seed: results[seed][CHOSEN_BY])}.")
 
