@@ -48,7 +48,7 @@ TORCH = "torch==2.13.0"  # a build for CPUs
 PEERS = {"torch": "numpy", "sae_lens": "sae-lens", "dictionary_learning": "dictionary-learning", "overcomplete": "overcomplete"}
 
 
-def tensorflow_way(way, x, units, k, vectors):
+def tensorflow_way(way, x, units, k, many):
     """Functions that take a step and that encode a batch, and one that encodes many vectors, or None."""
     import keras
     import tensorflow as tf
@@ -59,13 +59,17 @@ def tensorflow_way(way, x, units, k, vectors):
     from keras_sae.serving import export
 
     batch, inputs = x, x.shape[1]
-    many = np.random.default_rng(1).normal(size=(vectors, inputs)).astype("float32")
     x = tf.constant(x)
     if way == "product":
         kernel = tf.Variable(tf.random.normal((inputs, units)))
         product = tf.function(lambda: tf.matmul(x, kernel))
         of_batch = tf.function(lambda batch: tf.matmul(batch, kernel))
-        return product, product, lambda: [of_batch(many[start : start + 1000]) for start in range(0, vectors, 1000)]
+
+        def of_many():
+            for start in range(0, len(many), 1000):
+                of_batch(tf.constant(many[start : start + 1000]))
+
+        return product, product, of_many
     if way == "rescored":
         encode = rescored(x, tf.Variable(tf.random.normal((inputs, units))), k)
         return encode, encode, None
@@ -190,9 +194,10 @@ def torch_step(optimizer, loss_of):
 def serve(way, inputs, units, k, vectors):
     """Runs what lines of standard input name, and answers with the seconds."""
     x = np.random.default_rng(0).normal(size=(BATCH, inputs)).astype("float32")
+    many = np.random.default_rng(1).normal(size=(vectors, inputs)).astype("float32")
     importlib.import_module("torch" if way in PEERS else "keras_sae.models")
     before = memory("VmRSS")
-    made = (*globals()[f"{way}_way"](x, units, k), None) if way in PEERS else tensorflow_way(way, x, units, k, vectors)
+    made = (*globals()[f"{way}_way"](x, units, k), None) if way in PEERS else tensorflow_way(way, x, units, k, many)
     functions = dict(zip(("step", "encode", "vectors"), made, strict=True))
     for line in sys.stdin:
         function = functions[line.strip()]
