@@ -10,8 +10,8 @@ from keras_sae.ops import (
     dense_entries,
     entries_matmul,
     has_nan,
-    in_rows,
     largest_of_many,
+    reaching_of_dense,
     to_dense,
     without_nan,
 )
@@ -77,15 +77,9 @@ class BatchSparsePath(SparsePath):
             values, indices, doubtful = self._largest(hidden, k)
             values = ops.where(ops.cast(values, "float32") >= self.selection.threshold, values, ops.zeros_like(values))
             return values, indices, ops.logical_or(doubtful, ops.convert_to_tensor(self.selection.threshold) < 0)
-        layer = self._product(hidden)
-        scores, doubtful = _scores(layer[-1])
-        samples = ops.shape(scores)[0]
-        doubtful = ops.logical_or(doubtful, self._number_of_winners(scores) > most * samples)
-        flat = ops.reshape(scores, (-1,))
-        nothing = ops.zeros((0,), "int32")
-        places = ops.cond(doubtful, lambda: nothing, lambda: self._winners(flat))
-        values, rows, indices = self._entries_at(layer, places)
-        return *in_rows(values, rows, indices, samples), doubtful
+        bound = ops.convert_to_tensor(self.selection.threshold)
+        values, indices, doubtful = reaching_of_dense(*self._layer(hidden), bound, most)
+        return self._activated(values), indices, doubtful
 
     def _entries_at(self, layer, places, transposed=None):
         """The entries of the code at indices into the flattened code: values, rows and units."""

@@ -47,13 +47,27 @@ def at_least(scores, bound):
     """
     import tensorflow as tf
 
-    whole = tf.shape(scores)[0] // _BLOCK * _BLOCK
-    blocks = tf.reshape(scores[:whole], (-1, _BLOCK))
+    blocks, rest = _in_blocks(scores)
     chosen = tf.where(tf.reduce_max(blocks, axis=-1) >= bound)[:, 0]
     places = tf.where(tf.gather(blocks, chosen) >= bound)
     found = tf.gather(chosen, places[:, 0]) * _BLOCK + places[:, 1]
-    rest = tf.where(scores[whole:] >= bound)[:, 0] + tf.cast(whole, "int64")
+    rest = tf.where(rest >= bound)[:, 0] + tf.size(blocks, tf.int64)
     return tf.cast(tf.concat([found, rest], axis=0), "int32")
+
+
+def block_maxima(scores):
+    """Maxima of blocks of 32 entries of a vector, NaN where there is one, and the entries that are left. TensorFlow only."""
+    import tensorflow as tf
+
+    blocks, rest = _in_blocks(scores)
+    return tf.concat([tf.reduce_max(blocks, axis=-1), rest], axis=0)
+
+
+def _in_blocks(scores):
+    import tensorflow as tf
+
+    whole = tf.shape(scores)[0] // _BLOCK * _BLOCK
+    return tf.reshape(scores[:whole], (-1, _BLOCK)), scores[whole:]
 
 
 def _largest(scores, count):

@@ -2,8 +2,11 @@
 
 import functools
 
-from keras_sae.ops._sparse_dense import dense_entries
-from keras_sae.ops._top_k import largest_in_order
+from keras import ops
+
+from keras_sae.ops._batch_top_k import at_least, block_maxima
+from keras_sae.ops._sparse_dense import dense_entries, in_rows
+from keras_sae.ops._top_k import has_nan, largest_in_order
 
 
 def dense_top_k(inputs, kernel, bias, k, magnitude=False, transposed=None, portable=False):
@@ -24,32 +27,76 @@ def dense_top_k(inputs, kernel, bias, k, magnitude=False, transposed=None, porta
         Values and indices, both of shape `(batch, k)`; the whole product, without gradient; and a boolean scalar, whether there
         may be a NaN in it.
     """
-    import tensorflow as tf
-
-    product = tf.matmul(inputs, kernel)
-    product = tf.stop_gradient(product if bias is None else tf.nn.bias_add(product, bias))  # which TensorFlow fuses
+    product = _product(inputs, kernel, bias)
     values, indices, doubtful = largest_in_order(product, k, magnitude, portable)
-    values = dense_entries(inputs, kernel, bias, product, indices, transposed, values=tf.stop_gradient(values))
+    values = dense_entries(inputs, kernel, bias, product, indices, transposed, values=ops.stop_gradient(values))
     return values, indices, product, doubtful
 
 
 def largest_of_dense(inputs, kernel, bias, k, magnitude=False):
     """What `dense_top_k` returns but the product: compiled when called eagerly, else as a graph that may be exported."""
+    if _is_eager():
+        return _compiled(_without_product)(inputs, kernel, bias, k, magnitude, portable=False)
+    return _without_product(inputs, kernel, bias, k, magnitude, portable=True)
+
+
+def reaching_of_dense(inputs, kernel, bias, bound, most):
+    """The entries of `inputs @ kernel + bias` of at least a bound. Compiled when called eagerly.
+
+    Args:
+        inputs, kernel, bias: As in `dense_top_k`.
+        bound: Float scalar tensor.
+        most: Integer, the number of entries that a row may have on average.
+
+    Returns:
+        Values and indices, both of shape `(batch, n)`, filled up with zeros. And a boolean scalar: whether there may be a NaN,
+        or are too many entries. Then the others mean nothing.
+    """
+    return (_compiled(_reaching) if _is_eager() else _reaching)(inputs, kernel, bias, bound, most)
+
+
+def _reaching(inputs, kernel, bias, bound, most):
     import tensorflow as tf
 
-    if tf.executing_eagerly():
-        return _compiled()(inputs, kernel, bias, k, magnitude)
-    values, indices, _, doubtful = dense_top_k(inputs, kernel, bias, k, magnitude, portable=True)
+    units, samples = kernel.shape[1], tf.shape(inputs)[0]
+    product = _product(inputs, kernel, bias)
+    scores = tf.cast(tf.reshape(product, [-1]), tf.float32)
+    best = block_maxima(scores)  # NaN where a block has one
+    doubtful = has_nan(best) | (_number(best >= bound) > most * samples)
+    places = at_least(scores, tf.where(doubtful, float("inf"), bound))
+    rows, indices = places // units, places % units
+    found = tf.stop_gradient(tf.gather(tf.reshape(product, [-1]), places))
+    values = dense_entries(inputs, kernel, bias, product, indices, rows=rows, values=found)
+    return *in_rows(values, rows, indices, samples), doubtful | (tf.size(places) > most * samples)
+
+
+def _without_product(inputs, kernel, bias, k, magnitude, portable):
+    values, indices, _, doubtful = dense_top_k(inputs, kernel, bias, k, magnitude, portable=portable)
     return values, indices, doubtful
 
 
-@functools.cache
-def _compiled():
-    """One function for all models. It stays right when a model changes: only tensors of a model enter it."""
+def _product(inputs, kernel, bias):
     import tensorflow as tf
 
-    def entries(inputs, kernel, bias, k, magnitude):
-        values, indices, _, doubtful = dense_top_k(inputs, kernel, bias, k, magnitude)
-        return values, indices, doubtful
+    product = tf.matmul(inputs, kernel)
+    return tf.stop_gradient(product if bias is None else tf.nn.bias_add(product, bias))
 
-    return tf.function(entries, reduce_retracing=True)
+
+def _number(mask):
+    import tensorflow as tf
+
+    return tf.math.count_nonzero(mask, dtype=tf.int32)
+
+
+def _is_eager():
+    import tensorflow as tf
+
+    return tf.executing_eagerly()
+
+
+@functools.cache
+def _compiled(function):
+    """One graph for all models. It stays right when a model changes: only tensors of a model enter it."""
+    import tensorflow as tf
+
+    return tf.function(function, reduce_retracing=True)
