@@ -36,7 +36,7 @@ def dense_top_k(inputs, kernel, bias, k, magnitude=False, transposed=None, porta
 def largest_of_dense(inputs, kernel, bias, k, magnitude=False):
     """What `dense_top_k` returns but the product: compiled when called eagerly, else as a graph that may be exported."""
     if _is_eager():
-        return _compiled(_without_product)(inputs, kernel, bias, k, magnitude, portable=False)
+        return _compiled(_without_product, tuple(kernel.shape))(inputs, kernel, bias, k, magnitude, portable=False)
     return _without_product(inputs, kernel, bias, k, magnitude, portable=True)
 
 
@@ -52,7 +52,8 @@ def reaching_of_dense(inputs, kernel, bias, bound, most):
         Values and indices, both of shape `(batch, n)`, filled up with zeros. And a boolean scalar: whether there may be a NaN,
         or are too many entries. Then the others mean nothing.
     """
-    return (_compiled(_reaching) if _is_eager() else _reaching)(inputs, kernel, bias, bound, most)
+    find = _compiled(_reaching, tuple(kernel.shape)) if _is_eager() else _reaching
+    return find(inputs, kernel, bias, bound, most)
 
 
 def _reaching(inputs, kernel, bias, bound, most):
@@ -94,9 +95,9 @@ def _is_eager():
     return tf.executing_eagerly()
 
 
-@functools.cache
-def _compiled(function):
-    """One graph for all models. It stays right when a model changes: only tensors of a model enter it."""
+@functools.lru_cache(32)
+def _compiled(function, shape):
+    """One graph for all models whose kernels have this shape. It stays right when a model changes: only tensors enter it."""
     import tensorflow as tf
 
-    return tf.function(function, reduce_retracing=True)
+    return tf.function(function, reduce_retracing=True, autograph=False)  # which leaves the number of inputs open

@@ -35,6 +35,21 @@ def test_the_compiled_function_serves_other_weights(layer):
     np.testing.assert_allclose(after, 2 * before, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [lambda *layer: largest_of_dense(*layer, 4), lambda *layer: reaching_of_dense(*layer, 5.0, 20)],
+    ids=["k", "bound"],
+)
+def test_the_compiled_function_serves_other_shapes(layer, function):
+    inputs, kernel, bias = layer
+    for units in (515, 400, 384):
+        for samples in (5, 3, 2):
+            values, indices, _ = function(inputs[:samples], kernel[:, :units], bias[:units])
+            code = inputs[:samples] @ kernel[:, :units] + bias[:units]
+            expected = np.where(values == 0, 0, np.take_along_axis(code, indices.numpy(), axis=1))
+            np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
 def test_the_entries_that_reach_a_bound(layer):
     inputs, kernel, bias = layer
     values, indices, doubtful = reaching_of_dense(*layer, np.float32(5), 20)
