@@ -1,5 +1,6 @@
 """The sparse path of a `BatchKSparse`, which keeps a different number of entries of each sample."""
 
+import keras
 from keras import ops
 
 from keras_sae.distributed import replica_count
@@ -31,7 +32,8 @@ class BatchSparsePath(SparsePath):
     """
 
     def applies(self):
-        return super().applies() and not (self.selection.synchronized and replica_count() > 1)
+        on_tensorflow = keras.backend.backend() == "tensorflow"  # the number of entries of a code depends on the data
+        return on_tensorflow and super().applies() and not (self.selection.synchronized and replica_count() > 1)
 
     def __call__(self, inputs, training, wants_code, most):
         made = self.before(inputs, training=training)

@@ -15,10 +15,11 @@ class Forward(OwnSteps):
     def sparse_path(self):
         """Whether the model computes with the few entries that a `KSparse` or `BatchKSparse` keeps, not with dense codes.
 
-        None, the default, decides by the sizes: in `fit`, `evaluate` and `predict` on TensorFlow without XLA and without GPUs,
-        where the code has at least 1,000 units, and for each entry that stays at least 40 in training and 64 otherwise. True
-        does so wherever it is possible, also in calls of the model; False never. The model, its values and its gradients are
-        the same, up to rounding. Set it before `compile`; it is not saved.
+        None, the default, decides by the sizes: in `fit`, `evaluate` and `predict` without GPUs, and on TensorFlow without XLA,
+        where the code has at least 1,000 units, and for each entry that stays at least 40 in training and 64 otherwise.
+        On JAX, training needs at least 128 and batches of at least 512. `BatchKSparse` is run so on TensorFlow only. True does
+        so wherever it is possible, also in calls of the model; False never. The model, its values and its gradients are the
+        same, up to rounding. Set it before `compile`; it is not saved.
 
         XLA would compute dense codes, by products that take longer than those of the graph. So from 1,000 units,
         `compile(jit_compile=True)` warns and leaves XLA out of all steps, unless `sparse_path` is set.
@@ -68,7 +69,7 @@ class Forward(OwnSteps):
         return self._path_of_entries() is not None
 
     def _path_of_entries(self):
-        path = self._current_path() if keras.backend.backend() == "tensorflow" and self.sparse_path is not False else None
+        path = self._current_path() if self.sparse_path is not False else None
         return path if path and (self.sparse_path or pays(path.units, path.selection.kept or path.selection.k)) else None
 
     def _most_entries(self, path, training=False):
@@ -77,7 +78,7 @@ class Forward(OwnSteps):
 
     def _encode_and_decode(self, inputs, training):
         """What the encoder makes of `inputs`, a dictionary of codes and masks, and their reconstruction."""
-        if self._takes_sparse_path(training):
+        if self._takes_sparse_path(training, inputs.shape[0]):
             wanted = bool(self.penalties or self._untracked.code_metrics)
             path = self._untracked.path
             outputs, codes = path(inputs, training, wanted, self._most_entries(path, training))
@@ -99,14 +100,14 @@ class Forward(OwnSteps):
         )
         return False
 
-    def _takes_sparse_path(self, training=False):
+    def _takes_sparse_path(self, training=False, batch=None):
         wanted = self.sparse_path
-        if wanted is False or keras.backend.backend() != "tensorflow" or self.jit_compile:
+        if wanted is False or (self.jit_compile and keras.backend.backend() != "jax"):  # which always compiles
             return False
         if wanted is None and not (getattr(self._untracked.forward, "own_step", False) and on_cpu()):
             return False
         path = self._current_path()
-        return path is not None and (wanted or pays(path.units, path.selection.k, training))
+        return path is not None and (wanted or pays(path.units, path.selection.k, training, batch))
 
     def _current_path(self):
         """The sparse path of this model as it is now, or None."""

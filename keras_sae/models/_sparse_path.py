@@ -18,21 +18,23 @@ from keras_sae.ops import (
     without_nan,
 )
 
-# What pays was measured on a CPU with TensorFlow; see docs/speed.md.
+# What pays was measured on CPUs; see docs/speed.md.
 LEAST_UNITS = 1000
 LEAST_UNITS_PER_ENTRY = 64
-LEAST_UNITS_PER_ENTRY_IN_TRAINING = 40  # where it leaves out more products
+_LEAST_UNITS_PER_ENTRY_IN_TRAINING = {"jax": 128}  # with the gradients, which are slow there in small batches too
+_LEAST_BATCH_IN_TRAINING = {"jax": 512}
 
 
 def most_that_pay(units, training=False):
     """The largest number of entries of a code of this width for which the sparse path is faster."""
-    per_entry = LEAST_UNITS_PER_ENTRY_IN_TRAINING if training else LEAST_UNITS_PER_ENTRY
-    return units // per_entry if units >= LEAST_UNITS else 0
+    in_training = _LEAST_UNITS_PER_ENTRY_IN_TRAINING.get(keras.backend.backend(), 40)
+    return units // (in_training if training else LEAST_UNITS_PER_ENTRY) if units >= LEAST_UNITS else 0
 
 
-def pays(units, k, training=False):
-    """Whether the sparse path is faster for a code of this width with `k` entries."""
-    return k <= most_that_pay(units, training)
+def pays(units, k, training=False, batch=None):
+    """Whether the sparse path is faster for a code of this width with `k` entries, and batches of this size if it is known."""
+    least = _LEAST_BATCH_IN_TRAINING.get(keras.backend.backend(), 0) if training else 0
+    return k <= most_that_pay(units, training) and (batch is None or batch >= least)
 
 
 class SparsePath:

@@ -1,16 +1,17 @@
-"""The largest entries of a dense layer, without its other outputs. TensorFlow only."""
+"""The largest entries of a dense layer, without its other outputs."""
 
 import functools
 
+import keras
 from keras import ops
 
 from keras_sae.ops._batch_top_k import at_least, block_maxima
 from keras_sae.ops._sparse_dense import dense_entries, in_rows
-from keras_sae.ops._top_k import has_nan, largest_in_order
+from keras_sae.ops._top_k import has_nan, largest_entries, largest_in_order, without_nan
 
 
 def dense_top_k(inputs, kernel, bias, k, magnitude=False, transposed=None, portable=False):
-    """The `k` largest entries of each row of `inputs @ kernel + bias`, in the order of the row. See `largest_in_order`.
+    """The `k` largest entries of each row of `inputs @ kernel + bias`, see `largest_in_order`. Other backends fix no order.
 
     Gradients flow through these entries only, by sparse products.
 
@@ -28,6 +29,11 @@ def dense_top_k(inputs, kernel, bias, k, magnitude=False, transposed=None, porta
         may be a NaN in it.
     """
     product = _product(inputs, kernel, bias)
+    if keras.backend.backend() != "tensorflow":
+        doubtful = has_nan(product)
+        scores = ops.cond(doubtful, lambda: without_nan(product), lambda: product)
+        _, indices = largest_entries(scores, k, magnitude, ordered=False)
+        return dense_entries(inputs, kernel, bias, product, indices, transposed), indices, product, doubtful
     values, indices, doubtful = largest_in_order(product, k, magnitude, portable)
     values = dense_entries(inputs, kernel, bias, product, indices, transposed, values=ops.stop_gradient(values))
     return values, indices, product, doubtful
@@ -41,7 +47,7 @@ def largest_of_dense(inputs, kernel, bias, k, magnitude=False):
 
 
 def reaching_of_dense(inputs, kernel, bias, bound, most):
-    """The entries of `inputs @ kernel + bias` of at least a bound. Compiled when called eagerly.
+    """The entries of `inputs @ kernel + bias` of at least a bound. Compiled when called eagerly. TensorFlow only.
 
     Args:
         inputs, kernel, bias: As in `dense_top_k`.
@@ -77,6 +83,9 @@ def _without_product(inputs, kernel, bias, k, magnitude, portable):
 
 
 def _product(inputs, kernel, bias):
+    if keras.backend.backend() != "tensorflow":
+        product = ops.matmul(inputs, kernel)
+        return ops.stop_gradient(product if bias is None else ops.add(product, bias))
     import tensorflow as tf
 
     product = tf.matmul(inputs, kernel)
@@ -90,6 +99,8 @@ def _number(mask):
 
 
 def _is_eager():
+    if keras.backend.backend() != "tensorflow":
+        return True
     import tensorflow as tf
 
     return tf.executing_eagerly()
@@ -97,7 +108,15 @@ def _is_eager():
 
 @functools.lru_cache(32)
 def _compiled(function, shape):
-    """One graph for all models whose kernels have this shape. It stays right when a model changes: only tensors enter it."""
+    """One function for all models whose kernels have this shape. It stays right when a model changes: only tensors enter it."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function, static_argnames=("k", "magnitude", "portable"))
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.no_grad()(function)
     import tensorflow as tf
 
     return tf.function(function, reduce_retracing=True, autograph=False)  # which leaves the number of inputs open

@@ -1,5 +1,7 @@
 """Products of codes that are given by their few entries with dense kernels, and the gradients of such products."""
 
+import importlib
+
 import keras
 from keras import ops
 
@@ -37,8 +39,10 @@ def sparse_dense_matmul(values, indices, kernel):
             f"Received: values of shape {tuple(values.shape)}, indices of shape {tuple(indices.shape)}, kernel of shape "
             f"{tuple(kernel.shape)}."
         )
+    dtype = keras.backend.result_type(values.dtype, kernel.dtype)
+    values, kernel = ops.cast(values, dtype), ops.cast(kernel, dtype)
     if keras.backend.backend() != "tensorflow":
-        return _weighted_rows(values, indices, kernel)
+        return _elsewhere().sparse_dense_matmul(values, indices, kernel)
 
     @ops.custom_gradient
     def product(values, kernel):
@@ -49,6 +53,11 @@ def sparse_dense_matmul(values, indices, kernel):
         return _weighted_rows(values, indices, kernel), gradient
 
     return product(values, kernel)
+
+
+def _elsewhere():
+    """The module with the products of another backend than TensorFlow."""
+    return importlib.import_module(f"keras_sae.ops._{keras.backend.backend()}")
 
 
 def entries_matmul(values, indices, kernel, rows=None, batch=None):
@@ -79,7 +88,7 @@ def entries_matmul(values, indices, kernel, rows=None, batch=None):
 
 
 def dense_entries(inputs, kernel, bias, product, indices, transposed=None, rows=None, values=None):
-    """The entries at `indices` of `inputs @ kernel + bias`, with gradients by sparse products. TensorFlow only.
+    """The entries at `indices` of `inputs @ kernel + bias`, with gradients by sparse products.
 
     Args:
         inputs: Tensor of shape `(batch, inputs)`.
@@ -88,9 +97,11 @@ def dense_entries(inputs, kernel, bias, product, indices, transposed=None, rows=
         product: The value of `inputs @ kernel + bias`, without gradient.
         indices: Integer tensor of shape `(batch, k)`, or `(n,)` with `rows`.
         transposed: None, or the transposed kernel, where the caller has it. It then gets the gradient of the kernel.
-        rows: None, or the row of each of the `indices`, in order.
-        values: None, or the entries, where the caller has them.
+        rows: None, or the row of each of the `indices`, in order. TensorFlow only.
+        values: None, or the entries, where the caller has them. TensorFlow only.
     """
+    if keras.backend.backend() != "tensorflow":
+        return _elsewhere().dense_entries(inputs, kernel, bias, product, indices, transposed)
     import tensorflow as tf
 
     @tf.custom_gradient
@@ -113,17 +124,21 @@ def dense_entries(inputs, kernel, bias, product, indices, transposed=None, rows=
 
 
 def on_cpu():
-    """Whether TensorFlow computes on CPUs alone, where these products were measured."""
+    """Whether the backend computes on CPUs alone, where these products were measured."""
+    if keras.backend.backend() != "tensorflow":
+        return _elsewhere().on_cpu()
     import tensorflow as tf
 
     return not tf.config.list_logical_devices("GPU")
 
 
 def to_dense(values, indices, units, rows=None, batch=None):
-    """The dense code, `(batch, units)`. Entries of equal index add up. TensorFlow only.
+    """The dense code, `(batch, units)`. Entries of equal index add up.
 
-    `values` and `indices` have the shape `(batch, k)`, or `(n,)` with the row of each and the number of codes.
+    `values` and `indices` have the shape `(batch, k)`, or on TensorFlow `(n,)` with the row of each and the number of codes.
     """
+    if keras.backend.backend() != "tensorflow":
+        return _elsewhere().to_dense(values, indices, units)
     import tensorflow as tf
 
     @tf.custom_gradient

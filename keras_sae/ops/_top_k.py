@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_sae._checks import check_integer
 
-# TensorFlow: entries in a block of the first level, and how many times as many blocks as winners a row must have for two
+# Entries in a block of the first level, and how many times as many blocks as winners a row must have for two
 # levels to pay (measured from 1,000 to 65,536 units, k from 25 to 128, on a CPU with AVX-512).
 _BLOCK = 32
 _BLOCKS_PER_WINNER = 4
@@ -18,7 +18,7 @@ def top_k(inputs, k):
     The result is exact. Among equal entries the first ones win (on PyTorch, those that its top-k returns). A NaN counts as
     minus infinity.
 
-    On TensorFlow, rows that are wide in comparison with `k` are searched on two levels: the maxima of blocks of 32 entries,
+    Rows that are wide in comparison with `k` are searched on two levels: the maxima of blocks of 32 entries,
     then the entries of the best `k` blocks. No other block can hold a winner.
 
     Args:
@@ -60,22 +60,21 @@ def largest_entries(rows, k, magnitude=False, ordered=True):
     units = rows.shape[-1]
     known = isinstance(units, int) and isinstance(k, int)
     blocks = units // _BLOCK if known else 0
-    if keras.backend.backend() != "tensorflow" or not known or blocks < _BLOCKS_PER_WINNER * k:
+    if not known or blocks < _BLOCKS_PER_WINNER * k or rows.shape[0] == 0:
         return _largest(rows, k, magnitude, ordered)
-    import tensorflow as tf
-
     rest = units % _BLOCK
-    in_blocks = tf.reshape(rows[:, : units - rest] if rest else rows, (-1, blocks, _BLOCK))
-    best, chosen = tf.math.top_k(_maxima(in_blocks, magnitude), k, sorted=False)
-    chosen = tf.sort(chosen, axis=-1)  # (rows, k), in the order of the row, so that the first of equal entries wins
-    entries = tf.reshape(take_of_rows(in_blocks, chosen), (-1, k * _BLOCK))
+    in_blocks = ops.reshape(rows[:, : units - rest] if rest else rows, (-1, blocks, _BLOCK))
+    best, chosen = ops.top_k(_maxima(in_blocks, magnitude), k, sorted=False)
+    # (rows, k), in the order of the row, so that the first of equal entries wins
+    chosen = ops.sort(ops.cast(chosen, "int32"), axis=-1)
+    entries = ops.reshape(_take_blocks(in_blocks, chosen), (-1, k * _BLOCK))
     # The least of the `k` maxima is a lower bound of the winners. A top-k passes quickly over what lies below it.
-    bound = tf.reduce_min(best, axis=-1, keepdims=True)
-    reached = (tf.abs(entries) if magnitude else entries) >= bound
-    entries = tf.where(reached, entries, tf.cast(0 if magnitude else float("-inf"), entries.dtype))
+    bound = ops.min(best, axis=-1, keepdims=True, initial=float("inf"))
+    reached = (ops.abs(entries) if magnitude else entries) >= bound
+    entries = ops.where(reached, entries, ops.cast(0 if magnitude else float("-inf"), entries.dtype))
     if rest:  # which makes no block, and follows the last one
-        entries = tf.concat([entries, rows[:, units - rest :]], axis=-1)
-        chosen = tf.pad(chosen, [[0, 0], [0, 1]], constant_values=blocks)
+        entries = ops.concatenate([entries, rows[:, units - rest :]], axis=-1)
+        chosen = ops.pad(chosen, [[0, 0], [0, 1]], constant_values=blocks)
     values, places = _largest(entries, k, magnitude, ordered)
     return values, take_of_rows(chosen, places // _BLOCK) * _BLOCK + places % _BLOCK
 
@@ -137,10 +136,9 @@ def largest_in_order(rows, k, magnitude=False, portable=True):
 
 
 def _maxima(blocks, magnitude):
-    import tensorflow as tf
-
-    best = tf.reduce_max(blocks, axis=-1)
-    return tf.maximum(best, -tf.reduce_min(blocks, axis=-1)) if magnitude else best
+    # With `initial`, a maximum of no rows is no error in a graph of TensorFlow.
+    best = ops.max(blocks, axis=-1, initial=float("-inf"))
+    return ops.maximum(best, -ops.min(blocks, axis=-1, initial=float("inf"))) if magnitude else best
 
 
 def _last_of_largest(rows, k, portable):
@@ -178,6 +176,12 @@ def _largest(rows, k, magnitude, ordered):
     values, indices = ops.top_k(ops.abs(rows) if magnitude else rows, k, sorted=ordered)
     indices = ops.cast(indices, "int32")
     return (take_of_rows(rows, indices) if magnitude else values), indices
+
+
+def _take_blocks(blocks, chosen):
+    if keras.backend.backend() == "tensorflow":
+        return take_of_rows(blocks, chosen)
+    return ops.take_along_axis(blocks, ops.expand_dims(chosen, -1), axis=1)
 
 
 def take_of_rows(tensor, indices):

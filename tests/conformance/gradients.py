@@ -20,7 +20,7 @@ def gradient(function, x):
         import jax
 
         return np.asarray(jax.grad(function)(ops.convert_to_tensor(x)), "float32")
-    x = ops.convert_to_tensor(x).requires_grad_()
+    x = ops.convert_to_tensor(x).detach().clone().requires_grad_()
     function(x).backward()
     return x.grad.detach().float().cpu().numpy()
 

@@ -11,8 +11,7 @@ from keras_sae.metrics import L0
 from keras_sae.models import DeepAutoencoder, DenseAutoencoder, SparseAutoencoder
 from keras_sae.models._sparse_path import pays
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the sparse path is TensorFlow's")
-
+on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a path of TensorFlow alone")
 INPUTS, UNITS, K = 6, 80, 3
 X = np.random.default_rng(0).normal(1, 1, size=(12, INPUTS)).astype("float32")
 
@@ -31,15 +30,45 @@ def as_numpy(tensor):
 
 def results(model, sparse, training, x=X):
     """Reconstruction, loss with penalties, and gradients of weights and input."""
+    model.sparse_path = sparse
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return _results_on_jax(model, training, x)
+    x = keras.ops.convert_to_tensor(x)
+    weights = [weight.value for weight in model.trainable_weights]
+
+    def loss_of(outputs):
+        return keras.ops.mean(keras.ops.square(keras.ops.cast(outputs, "float32") - x)) + sum(model.losses)
+
+    if backend == "torch":
+        import torch
+
+        outputs = model(x.requires_grad_(), training=training)
+        return [outputs, loss_of(outputs), *torch.autograd.grad(loss_of(outputs), [x, *weights])]
     import tensorflow as tf
 
-    model.sparse_path = sparse
-    x = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(x)
         outputs = model(x, training=training)
-        loss = tf.reduce_mean(tf.square(tf.cast(outputs, "float32") - x)) + sum(model.losses)
-    return [outputs, loss, *tape.gradient(loss, [x, *(weight.value for weight in model.trainable_weights)])]
+        loss = loss_of(outputs)
+    return [outputs, loss, *tape.gradient(loss, [x, *weights])]
+
+
+def _results_on_jax(model, training, x):
+    import jax
+
+    def loss_of(x, weights):
+        state = [variable.value for variable in model.non_trainable_variables]
+        outputs, state, losses = model.stateless_call(weights, state, x, training=training, return_losses=True)
+        loss = keras.ops.mean(keras.ops.square(keras.ops.cast(outputs, "float32") - x)) + sum(losses)
+        return loss, (outputs, state)
+
+    weights = [weight.value for weight in model.trainable_weights]
+    both = jax.value_and_grad(loss_of, (0, 1), has_aux=True)
+    (loss, (outputs, state)), gradients = both(keras.ops.convert_to_tensor(x), weights)
+    for variable, value in zip(model.non_trainable_variables, state, strict=True):
+        variable.assign(value)
+    return [outputs, loss, gradients[0], *gradients[1]]
 
 
 def assert_same(model, training, tolerance=1e-5, x=X):
@@ -72,6 +101,7 @@ def test_values_and_gradients_are_those_of_the_layers(select_by, alpha, tied, dt
         assert_same(model, training, tolerance)
 
 
+@on_tensorflow
 @pytest.mark.parametrize("activation", ["linear", "relu"])
 @pytest.mark.parametrize("tied", [False, True])
 @in_every_precision
@@ -81,6 +111,7 @@ def test_a_batch_that_selects_together(activation, tied, dtype, tolerance):
         assert_same(model, training, tolerance)
 
 
+@on_tensorflow
 @pytest.mark.parametrize("current", [1, 5, 40, 80])
 def test_a_batch_keeps_the_current_k_and_moves_its_threshold(current):
     thresholds = []
@@ -218,6 +249,7 @@ def test_two_replicas_train_as_one_device(two_replicas, make_selection):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@on_tensorflow
 def test_under_xla_layers_run_as_they_are():
     model = make(KSparse(K))
     model.compile("adam", "mse", jit_compile=True)
@@ -272,9 +304,12 @@ def test_freezing_and_the_final_k_of_a_frozen_selection():
 def test_the_default_follows_the_sizes_in_the_models_own_steps():
     assert pays(4096, 32)
     assert not pays(1000, 25)
-    assert pays(1000, 25, training=True)
+    on_jax = keras.backend.backend() == "jax"
+    assert pays(1000, 25, training=True) != on_jax
     assert not pays(1000, 26, training=True)
     assert not pays(4096, 100)
+    assert pays(4096, 32, training=True, batch=512)
+    assert pays(4096, 32, training=True, batch=511) != on_jax
     model = DenseAutoencoder(2, 1024, sparsity=KSparse(8))
     assert model.sparse_path is None
     assert not model._takes_sparse_path()  # in a call from outside
@@ -304,6 +339,7 @@ def test_a_model_saved_on_one_path_loads_on_the_other(tmp_path):
     np.testing.assert_allclose(as_numpy(model(X)), as_numpy(loaded(X)), rtol=1e-5, atol=1e-5)
 
 
+@on_tensorflow
 @pytest.mark.parametrize("selection", [KSparse, BatchKSparse])
 @pytest.mark.parametrize("k", [8, 200])
 def test_xla_is_left_out_of_wide_codes(selection, k):
