@@ -61,16 +61,18 @@ def _elsewhere():
 
 
 def entries_matmul(values, indices, kernel, rows=None, batch=None):
-    """The product of `sparse_dense_matmul`, without a copy of the rows of the kernel. TensorFlow only, not for exports.
+    """The product of `sparse_dense_matmul`, without a copy of the rows of the kernel. On TensorFlow not for exports.
 
         outputs[i] = sum_(j: rows[j] = i)  values[j] * kernel[indices[j]]
 
     Args:
         values, indices: Tensors of shape `(batch, k)`; or `(n,)` with `rows`, for codes of different numbers of entries.
         kernel: Tensor of shape `(units, outputs)`.
-        rows: None, or the code of each entry, in order.
+        rows: None, or the code of each entry, in order. TensorFlow only.
         batch: The number of codes, where `rows` is given.
     """
+    if keras.backend.backend() != "tensorflow":
+        return sparse_dense_matmul(values, indices, kernel)
     import tensorflow as tf
 
     @tf.custom_gradient
