@@ -11,7 +11,7 @@ from keras_sae.ops._top_k import has_nan, largest_entries, largest_in_order, wit
 
 
 def dense_top_k(inputs, kernel, bias, k, magnitude=False, transposed=None, portable=False):
-    """The `k` largest entries of each row of `inputs @ kernel + bias`, see `largest_in_order`. Other backends fix no order.
+    """The `k` largest entries of each row of `inputs @ kernel + bias`. On TensorFlow they are in the order of the row.
 
     Gradients flow through these entries only, by sparse products.
 
@@ -22,7 +22,7 @@ def dense_top_k(inputs, kernel, bias, k, magnitude=False, transposed=None, porta
         k: Integer.
         magnitude: Whether the largest in absolute value are meant.
         transposed: As in `dense_entries`.
-        portable: As in `largest_in_order`.
+        portable: As in `largest_in_order`, which finds them on TensorFlow.
 
     Returns:
         Values and indices, both of shape `(batch, k)`; the whole product, without gradient; and a boolean scalar, whether there
