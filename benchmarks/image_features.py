@@ -5,7 +5,10 @@
 
 Writes DIR/efficientnet.npz: what the network, trained on ImageNet, gives before its classifier, 1280 entries for each image.
 The splits are "train", 20,000 of the first 25,000 training images, "validation", the other 5,000, and "test", the first
-5,000 test images. Labels are the ten classes. The network is built in Keras here and gets the weights of the package, whose
+5,000 test images. Labels are the ten classes. DIR/efficientnet_classes.npz has the test vectors with the names of their
+classes, to judge units by.
+
+The network is built in Keras here and gets the weights of the package, whose
 licence is Apache 2.0. Images are enlarged to 128 x 128 pixels inside the model, so `datasets.activations` reads them as they
 are stored, and only a batch of large ones is in memory. On a processor core, about 400 images a second are read. A killed run
 goes on where it stopped.
@@ -20,7 +23,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_sae.datasets import activations, load_arrays
+from keras_sae.datasets import activations, label_names, load_arrays
 
 # Of each stage: blocks, kernel size, stride of the first block, expansion. The weights say the filters.
 STAGES = ((1, 3, 1, 1), (2, 3, 2, 6), (2, 5, 2, 6), (3, 3, 2, 6), (3, 5, 1, 6), (4, 5, 2, 6), (1, 3, 1, 6))
@@ -106,6 +109,9 @@ def main():
     named = {f"{split}_image": train[each] for split, each in rows.items()} | {"test_image": arrays["test"][0]}
     named |= {f"{split}_label": labels[each] for split, each in rows.items()} | {"test_label": arrays["test"][1]}
     np.savez(options.directory / "efficientnet.npz", **named)
+    vectors, labels = arrays["test"]
+    names = np.array(label_names("cifar10", options.data_dir))[labels]
+    np.savez(options.directory / "efficientnet_classes.npz", inputs=vectors, names=names, labels=labels)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pytest
 from scipy import sparse
 
 from keras_sae import _backend, cli, presets
-from keras_sae.cli import _main, _recipes
+from keras_sae.cli import _evaluate, _main, _recipes
 from keras_sae.cli._parser import COMMANDS
 from keras_sae.presets import _catalog
 from keras_sae.presets._manifest import write_metadata
@@ -268,6 +268,15 @@ def test_list_and_info(capsys):
         assert status == 0
         assert f"# {name}" in card
     assert run(capsys, "list", "--markdown")[1].count("\n| [") == len(presets.names())
+
+
+def test_long_lists_on_cards_are_counted_and_not_printed(capsys):
+    units = {index: {"unit": index, "inputs": ["word"] * 10} for index in range(20)}
+    _evaluate._print_comparison([("units.shown", units, {}, True), ("retrieval.milliseconds", {"dense": 0.5}, None, True)])
+    printed = capsys.readouterr().out
+    assert "20 entries" in printed
+    assert "word" not in printed
+    assert "{'dense': 0.5}" in printed
 
 
 def test_train_evaluate_export_encode(capsys, tmp_path, small_recipe):

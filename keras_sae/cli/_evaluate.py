@@ -3,6 +3,8 @@ from keras_sae.cli._arguments import add_data_dir, add_preset
 from keras_sae.cli._package import load_package
 from keras_sae.evaluation import SUITES
 
+_LONGEST = 200  # characters of a figure; longer ones, such as the inputs of units, are counted
+
 SUMMARY = "measure a pretrained model again and compare with its card"
 DETAILS = "Exits with status 1 if a figure differs from the card."
 
@@ -74,6 +76,8 @@ def run(options):
 
 def _print_comparison(rows):
     def text(value):
+        if isinstance(value, dict) and len(str(value)) > _LONGEST:
+            value = f"{len(value)} entries"
         return f"{value:>12.6g}" if isinstance(value, int | float) else f"{'-' if value is None else str(value):>12}"
 
     width = max(len(row[0]) for row in rows)
