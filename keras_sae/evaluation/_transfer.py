@@ -49,14 +49,16 @@ def transfer(
     (x, labels), count = train, len(train[0])
     options = {"few_labels": few_labels, "draws": draws, "seed": seed, "report": report, "cache": cache, **probe_options}
     probed = probe_encoder(model, train, test, **options)
-    starts = {"fine_tuned": model, "from_scratch": untrained(model, seed, x)} if steps else {}
     rows = []
     for number in (*few_labels, count):
-        figures = {"labels": int(number)}
+        rows.append({"labels": int(number)})
         for name, kind in (("frozen", probed), ("raw_pixels", probed["raw_pixels"])):
             few = kind if number == count else kind[f"labels_{number}"]
-            figures[name] = {key: few[key] for key in ("error", "interval")}
-            report(f"{_words(name, number)}: {figures[name]['error']:.2f} % wrong.")
+            rows[-1][name] = {key: few[key] for key in ("error", "interval")}
+            report(_in_words(name, rows[-1]))
+    starts = {"fine_tuned": model, "from_scratch": untrained(model, seed, x)} if steps else {}
+    for figures in rows:
+        number = figures["labels"]
         batch = min(batch_size, number)
         head_epochs, epochs = (max(1, round(each * batch / number)) if each else 0 for each in (head_steps, steps))
         for name, start in starts.items():
@@ -68,10 +70,13 @@ def transfer(
                 part = x[chosen], labels[chosen]
                 wrong.append(wrong_when_tuned(start, part, test, head_epochs, 0.0, seed=seed + draw, **tuning)[0])
             figures[name] = error_figures(wrong)
-            report(f"{_words(name, number)}: {figures[name]['error']:.2f} % wrong.")
-        rows.append(figures)
+            report(_in_words(name, figures))
     return rows
 
 
 def _words(name, number):
     return f"{name.replace('_', ' ').capitalize()}, with {number:,} labels"
+
+
+def _in_words(name, figures):
+    return f"{_words(name, figures['labels'])}: {figures[name]['error']:.2f} % wrong."
