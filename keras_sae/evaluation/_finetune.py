@@ -18,16 +18,18 @@ def finetune(
     head_epochs=0,
     batch_size=128,
     learning_rate=1e-3,
+    momentum=0.0,
     dropout=0.0,
     input_dropout=0.0,
+    level_dropout=0.0,
     seed=0,
     report=None,
 ):
     """The test error of a classifier that starts from the features of a model and is trained as a whole.
 
-    The classifier is `model.features` with a softmax layer, trained by Adam with a learning rate that falls to zero along a
-    cosine. All settings are fixed. To choose epochs, learning rate or dropout, pass one part of the training data as `train`
-    and the rest as `test`.
+    The classifier is `model.features` with a softmax layer, trained by Adam, or by SGD with momentum, with a learning rate that
+    falls to zero along a cosine. All settings are fixed. To choose epochs, learning rate or dropout, pass one part of the
+    training data as `train` and the rest as `test`.
 
     Args:
         model: A `SparseAutoencoder`. It stays unchanged: a copy is trained.
@@ -35,10 +37,12 @@ def finetune(
         epochs: Integer, at least 0, epochs of training of the whole classifier.
         head_epochs: Integer. First the softmax layer is trained for this many epochs on the frozen features.
         batch_size: Integer.
-        learning_rate: Float, the initial learning rate of Adam.
-        dropout: Float in [0, 1), the share of the features that is set to zero in training. In a model of several levels, also
-            the share of the codes that each level but the first reads.
+        learning_rate: Float, the initial learning rate.
+        momentum: Float in [0, 1]. Above 0, SGD with this momentum takes the place of Adam. It needs another `learning_rate`,
+            such as 0.1.
+        dropout: Float in [0, 1), the share of the features that is set to zero in training.
         input_dropout: Float in [0, 1), the share of the inputs that is set to zero while the whole classifier is trained.
+        level_dropout: Float in [0, 1), the same of the codes that the second level of a stack, and each level above it, reads.
         seed: Integer. Fixes initial weights and the order of images.
         report: Function called with a sentence before each step that takes long, such as `print`.
 
@@ -47,12 +51,14 @@ def finetune(
         `head_epochs`, also `frozen`, a dictionary of the same figures before the encoder was trained.
     """
     check_labels("Fine-tuning trains on labels", train, test)
-    options = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "report": report}
-    tuned, frozen = wrong_when_tuned(model, train, test, head_epochs, dropout, input_dropout=input_dropout, **options)
+    options = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    options |= {"momentum": momentum, "seed": seed, "report": report}
+    options |= {"input_dropout": input_dropout, "level_dropout": level_dropout}
+    tuned, frozen = wrong_when_tuned(model, train, test, head_epochs, dropout, **options)
     return {**error_figures(tuned), **({"frozen": error_figures(frozen)} if head_epochs else {})}
 
 
-def wrong_when_tuned(model, train, test, head_epochs, dropout, seed, input_dropout=0.0, **options):
+def wrong_when_tuned(model, train, test, head_epochs, dropout, seed, input_dropout=0.0, level_dropout=0.0, **options):
     """Which test examples are misclassified, booleans `(n,)`: after training of the whole, and before it."""
     (x, labels), (test_x, test_labels) = ((np.asarray(images), np.asarray(y)) for images, y in (train, test))
     report = options["report"] or (lambda sentence: None)
@@ -69,7 +75,7 @@ def wrong_when_tuned(model, train, test, head_epochs, dropout, seed, input_dropo
             keras.layers.Dense(len(classes), activation="softmax", dtype="float32"),
         ]
     )
-    whole = _with_dropout(body, head, input_dropout, dropout)
+    whole = _with_dropout(body, head, input_dropout, level_dropout)
 
     def wrong():
         return classes[encode(whole, test_x).argmax(axis=-1)] != test_labels
@@ -84,13 +90,13 @@ def wrong_when_tuned(model, train, test, head_epochs, dropout, seed, input_dropo
     return wrong(), before
 
 
-def _with_dropout(body, head, input_dropout, dropout):
-    """The classifier, where the input and what each level but the first reads are dropped in training. It shares all layers."""
+def _with_dropout(body, head, input_dropout, level_dropout):
+    """The classifier, with dropout of its input and of what each level but the first reads. It shares all layers."""
     levels = "level_1" in {layer.name for layer in body.layers}
 
     def call(layer, inputs, **arguments):
         if levels and layer.name.startswith("encode") and layer.name != "encode_1":
-            inputs = keras.layers.Dropout(dropout)(inputs)
+            inputs = keras.layers.Dropout(level_dropout)(inputs)
         return layer(inputs, **arguments)
 
     body = keras.models.clone_model(body, clone_function=lambda layer: layer, call_function=call)
@@ -98,10 +104,11 @@ def _with_dropout(body, head, input_dropout, dropout):
     return keras.Model(inputs, head(body(keras.layers.Dropout(input_dropout)(inputs))))
 
 
-def _train(model, x, targets, seed, epochs, batch_size, learning_rate, report):
+def _train(model, x, targets, seed, epochs, batch_size, learning_rate, report, momentum=0.0):
     steps = -(-len(x) // batch_size)
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
-    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
+    optimizer = keras.optimizers.Adam(rate) if momentum == 0 else keras.optimizers.SGD(rate, momentum)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
 
     def tell(epoch, logs):
         if report and (epoch + 1) % max(1, epochs // 10) == 0:

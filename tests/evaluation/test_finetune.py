@@ -46,7 +46,7 @@ def test_a_seed_fixes_fine_tuning_and_maps_are_flattened():
         finetune(model, (x, None), (x, None))
 
 
-def test_dropout_reaches_inputs_and_every_level(monkeypatch):
+def test_dropout_reaches_inputs_and_every_level_and_momentum_is_of_sgd(monkeypatch):
     classifiers, fit, of = [], keras.Model.fit, keras.ops.convert_to_numpy
     monkeypatch.setattr(keras.Model, "fit", lambda self, *a, **k: (classifiers.append(self), fit(self, *a, **k)))
     x, labels, nearly_all = task(8)[0], np.arange(8) % 2, 1 - 1e-7
@@ -56,8 +56,10 @@ def test_dropout_reaches_inputs_and_every_level(monkeypatch):
     assert np.abs(of(whole(x)) - at_zero).max() > 1e-4
     np.testing.assert_allclose(of(whole(x, training=True)), at_zero, rtol=1e-5)
     stack = StackedAutoencoder(3, [40, 30, 20])
-    finetune(stack, (x, labels), (x, labels), epochs=1, dropout=nearly_all)
+    finetune(stack, (x, labels), (x, labels), epochs=1, dropout=nearly_all, level_dropout=nearly_all, momentum=0.9)
     whole = classifiers[1]
+    assert [type(each.optimizer).__name__ for each in classifiers] == ["Adam", "SGD"]
+    assert whole.optimizer.momentum == 0.9
     encoder = next(layer for layer in whole.layers if isinstance(layer, keras.Model) and layer.name == stack.features.name)
     bias = of(whole.trainable_weights[-1])
     np.testing.assert_allclose(of(whole(x, training=True)), [np.exp(bias) / np.exp(bias).sum()] * 8, rtol=1e-5)
