@@ -333,6 +333,7 @@ def plot(files, picture):
                 points.setdefault((inputs, k), {}).setdefault(name, {})[units] = row["step_cpu_ms"]
     (inputs, k), lines = max(points.items(), key=lambda each: max(map(len, each[1].values())))
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    lines = {name: line for name, line in lines.items() if len(line) > 1}
     for name, line in lines.items():
         axes.loglog(*zip(*sorted(line.items()), strict=True), "o-", label=name)
     widths = sorted({units for line in lines.values() for units in line})
@@ -342,7 +343,7 @@ def plot(files, picture):
         xlabel="units", ylabel="processor time of a step, ms", title=f"{inputs} inputs, k = {k}, batch {BATCH}, float32, CPU"
     )
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left")
     figure.savefig(picture, dpi=120)
 
 

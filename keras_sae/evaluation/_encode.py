@@ -83,7 +83,7 @@ def encode_top_k(model, x, k=None, batch_size=None):
     indices, values = [], []
     for codes in _entries(model, x, batch_size, least=k or 0):
         if isinstance(codes, tuple):
-            order = np.argsort(-np.abs(codes[1]), axis=1, kind="stable")[:, : k or kept]  # of equal ones the first
+            order = np.lexsort((codes[0], -np.abs(codes[1])))[:, : k or kept]  # of equal ones the first
             for made, part in zip((indices, values), codes, strict=True):
                 made.append(np.take_along_axis(part, order, axis=1))
             continue
