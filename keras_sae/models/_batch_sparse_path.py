@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_sae.distributed import replica_count
 from keras_sae.layers import BatchKSparse
+from keras_sae.models._entries import entries_of_dense, flat_entries
 from keras_sae.models._sparse_path import SparsePath, end_of
 from keras_sae.ops import (
     at_least,
@@ -35,7 +36,7 @@ class BatchSparsePath(SparsePath):
         on_tensorflow = keras.backend.backend() == "tensorflow"  # the number of entries of a code depends on the data
         return on_tensorflow and super().applies() and not (self.selection.synchronized and replica_count() > 1)
 
-    def __call__(self, inputs, training, wants_code, most):
+    def __call__(self, inputs, training, wants_code, most, decodes=False):
         made = self.before(inputs, training=training)
         selection, layer = self.selection, self._product(made["hidden"])
         scores, doubtful = _scores(layer[-1])
@@ -51,27 +52,28 @@ class BatchSparsePath(SparsePath):
                 places = ops.sort(places)
             else:
                 places, smallest = self._winners(flat), 0.0
-            outputs, code = self._by_entries(layer, places, doubtful, wants_code, training)
-            return outputs, code, ops.cast(self.encode.activation(smallest), "float32")
+            outputs, code, entries = self._by_entries(layer, places, doubtful, wants_code, training)
+            return outputs, code, ops.cast(self.encode.activation(smallest), "float32"), entries
 
         def by_layers():
-            code, smallest = self.encode(made["hidden"]), ops.zeros((), "float32")
+            code, smallest = self._all_units(None, layer), ops.zeros((), "float32")
             if selects:
-                code = ops.cast(code, selection.compute_dtype)
                 kept, smallest = selection.select_of_batch(code, without_nan(ops.stop_gradient(code)))
                 code = ops.where(ops.isnan(code), code, kept)
             else:
                 code = selection(code, training=False)
-            return self.decoder(code, training=training), code if wants_code else None, smallest
+            return self.decoder(code, training=training), code, smallest, entries_of_dense(code) if decodes else {}
 
         def either(made_by):
-            outputs, code, smallest = made_by()
-            return (outputs, code, smallest) if wants_code else (outputs, smallest)
+            outputs, code, smallest, entries = made_by()
+            entries = entries if decodes else {}
+            return {"outputs": outputs, "smallest": smallest, **({"code": code} if wants_code else {}), **entries}
 
-        outputs, *code, smallest = ops.cond(count <= most * samples, lambda: either(by_entries), lambda: either(by_layers))
+        found = ops.cond(count <= most * samples, lambda: either(by_entries), lambda: either(by_layers))
+        smallest = found.pop("smallest")
         if selects:
             selection.move_threshold(smallest)
-        return outputs, {**made["codes"], "code": code[0] if wants_code else None}
+        return self._results(found, made["codes"], layer)
 
     def encode_entries(self, inputs, k, most):
         hidden = self.before(inputs, training=False)["hidden"]
@@ -100,7 +102,7 @@ class BatchSparsePath(SparsePath):
             code = ops.cond(doubtful, lambda: ops.where(ops.isnan(product), nan, code), lambda: code)
         outputs = entries_matmul(ops.cast(values, self.decode.compute_dtype), indices, kernel, rows, samples)
         outputs = ops.cond(doubtful, lambda: outputs + _nan_of_rows(product, outputs.dtype), lambda: outputs)
-        return self._finish(outputs, training), code
+        return self._finish(outputs, training), code, flat_entries(values, indices, rows)
 
     def _winners(self, scores):
         """The indices of the scores that stay at inference, in order."""

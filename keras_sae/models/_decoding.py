@@ -89,15 +89,6 @@ class Decoding:
         return in_statistics_dtype(self._decoder(code, training=self._training))
 
 
-def decoding_of(model, made, target, outputs, training, sample_weight=None):
-    """The `Decoding` of a forward pass of an autoencoder, or None where no penalty needs it."""
-    if not model.objective.decodes:
-        return None
-    selection = before_selections(model.encoder)[1]
-    code, mask = made["codes"]["code"], made["masks"].get("code")
-    return Decoding(model.decoder, selection, made["competing"], code, target, outputs, training, sample_weight, mask)
-
-
 def check_decoded(objective, code, selection):
     """Raises ValueError where a penalty that needs the decoder charges another code than the decoder reads, or not this one."""
     for name, penalty in zip(objective.codes, objective.penalties, strict=True):

@@ -6,6 +6,7 @@ from keras_sae.models._batch_sparse_path import path_of
 from keras_sae.models._own_steps import OwnSteps
 from keras_sae.models._sparse_path import LEAST_UNITS, most_that_pay, pays
 from keras_sae.ops import on_cpu
+from keras_sae.regularizers import DecodedPenalty
 
 
 class Forward(OwnSteps):
@@ -51,7 +52,7 @@ class Forward(OwnSteps):
             because a `BatchKSparse` keeps too many entries or negative ones.
         """
         path = self._path_of_entries()
-        return None if path is None else path.encode_entries(inputs, k, self._most_entries(path))
+        return None if path is None else path.encode_entries(inputs, k, self.most_entries(path))
 
     def decode_entries(self, values, indices):
         """The reconstruction from entries of codes, without dense codes, or None where `encode_entries` returns None.
@@ -69,19 +70,22 @@ class Forward(OwnSteps):
         return self._path_of_entries() is not None
 
     def _path_of_entries(self):
-        path = self._current_path() if self.sparse_path is not False else None
+        path = self.current_path() if self.sparse_path is not False else None
         return path if path and (self.sparse_path or pays(path.units, path.selection.kept or path.selection.k)) else None
 
-    def _most_entries(self, path, training=False):
+    def most_entries(self, path, training=False):
         """The largest number of entries that the sparse path computes."""
         return path.units - 1 if self.sparse_path else most_that_pay(path.units, training)
 
     def _encode_and_decode(self, inputs, training):
         """What the encoder makes of `inputs`, a dictionary of codes and masks, and their reconstruction."""
         if self._takes_sparse_path(training, inputs.shape[0]):
-            wanted = bool(self.penalties or self._untracked.code_metrics)
-            path = self._untracked.path
-            outputs, codes = path(inputs, training, wanted, self._most_entries(path, training))
+            wanted = bool(self._untracked.code_metrics or any(not isinstance(each, DecodedPenalty) for each in self.penalties))
+            path, decodes = self._untracked.path, bool(self.penalties) and self.objective.decodes
+            outputs, codes, entries = path(inputs, training, wanted, self.most_entries(path, training), decodes)
+            if decodes:  # other penalties need the code; these need to know the number of samples
+                codes["code"] = entries.product[:, :0] if codes["code"] is None else codes["code"]
+                return {"codes": codes, "masks": {}, "entries": entries}, outputs
             return {"codes": codes, "masks": {}}, outputs
         made = self._untracked.encode(inputs, training=training)
         return made, self.decoder(made["codes"]["code"], training=training)
@@ -90,7 +94,7 @@ class Forward(OwnSteps):
         """`jit_compile` of `compile`, or False, with a warning, where the graph takes less time than XLA would."""
         if jit_compile is not True or keras.backend.backend() != "tensorflow" or self.sparse_path is not None or not on_cpu():
             return jit_compile
-        path = self._current_path()
+        path = self.current_path()
         if path is None or path.units < LEAST_UNITS:
             return jit_compile
         warnings.warn(
@@ -106,13 +110,13 @@ class Forward(OwnSteps):
             return False
         if wanted is None and not (getattr(self._untracked.forward, "own_step", False) and on_cpu()):
             return False
-        path = self._current_path()
+        path = self.current_path()
         return path is not None and (wanted or pays(path.units, path.selection.k, training, batch))
 
-    def _current_path(self):
+    def current_path(self):
         """The sparse path of this model as it is now, or None."""
-        if self.penalties and self.objective.decodes:
-            return None  # these penalties read what the selection reads
+        if keras.backend.backend() != "tensorflow" and self.penalties and self.objective.decodes:
+            return None  # the entries that these penalties read are found on TensorFlow only
         if not hasattr(self._untracked, "path"):
             names = dict.fromkeys(self.objective.codes) if self.penalties else ()
             self._untracked.path = path_of(self.encoder, self.decoder, [name for name in names if name != "code"])

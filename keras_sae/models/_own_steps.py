@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_sae.distributed import replica_count
 from keras_sae.models._adapted import AdaptedModel
-from keras_sae.models._decoding import decoding_of
+from keras_sae.models._sparse_decoding import decoding_of
 
 
 class OwnSteps(AdaptedModel):

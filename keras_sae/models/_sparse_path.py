@@ -6,15 +6,17 @@ import keras
 from keras import ops
 
 from keras_sae.layers import BatchKSparse, KSparse, TiedDense
+from keras_sae.models._entries import Entries, entries_of_dense, flat_entries
 from keras_sae.ops import (
     dense_entries,
-    dense_top_k,
+    dense_product,
     entries_matmul,
     has_nan,
     largest_entries,
     largest_of_dense,
     sparse_dense_matmul,
     to_dense,
+    top_k_of_product,
     without_nan,
 )
 
@@ -79,31 +81,39 @@ class SparsePath:
             and _holds(self.selection.compute_dtype, self.encode.compute_dtype)
         )
 
-    def __call__(self, inputs, training, wants_code, most):
-        """The reconstruction of `inputs`, and a dictionary of codes, in which "code" is None unless it is wanted.
+    def __call__(self, inputs, training, wants_code, most, decodes=False):
+        """The reconstruction of `inputs`, a dictionary of codes, in which "code" is None unless it is wanted, and `Entries`.
 
         Args:
             inputs: What the encoder reads.
             training: Whether the model is in training.
             wants_code: Whether the dense code is wanted.
             most: The largest number of entries of a code that this path computes. For more, the layers run as they are.
+            decodes: Whether the `Entries` are wanted. Otherwise they are None.
         """
         made = self.before(inputs, training=training)
         hidden, selection = made["hidden"], self.selection
+        layer = self._product(hidden) if decodes else None
 
         def run(count, limit=None):
             if (count if limit is None else limit) <= most:
-                outputs, code = self._sparse(hidden, count, limit, wants_code, training)
+                outputs, code, values, indices = self._sparse(hidden, layer, count, limit, wants_code, training)
+                entries = flat_entries(values, indices) if decodes else {}
             else:
-                code = ops.cast(self.encode(hidden), selection.compute_dtype)
+                code = self._all_units(hidden, layer)
                 scores = without_nan(selection.score(ops.stop_gradient(code)))
                 code = ops.where(ops.isnan(code), code, selection.largest(code, scores, count, limit))
                 outputs = self.decoder(code, training=training)
-            return (outputs, code) if wants_code else outputs
+                entries = entries_of_dense(code) if decodes else {}
+            return {"outputs": outputs, **({"code": code} if wants_code else {}), **entries}
 
         found = selection.at_current_k(run) if training and selection.trainable else run(selection.kept)
-        outputs, code = found if wants_code else (found, None)
-        return outputs, {**made["codes"], "code": code}
+        return self._results(found, made["codes"], layer)
+
+    def _results(self, found, codes, layer):
+        """What a call returns, of what one of the graphs has found."""
+        outputs, code = found.pop("outputs"), found.pop("code", None)
+        return outputs, {**codes, "code": code}, Entries(*layer, **found) if found else None
 
     def encode_entries(self, inputs, k, most):
         """See `SparseAutoencoder.encode_entries`."""
@@ -114,18 +124,42 @@ class SparsePath:
         values, indices, doubtful = largest_of_dense(*self._layer(hidden), k, self._by_magnitude())
         return self._activated(values), indices, doubtful
 
-    def entries(self, hidden, count, limit=None, transposed=None):
+    def entries(self, hidden, layer, count, limit=None, transposed=None):
         """The entries of the code that stay: values and indices, the dense product, and whether there may be a NaN in it."""
+        hidden, kernel, bias, product = self._product(hidden) if layer is None else layer
         if limit is None:
-            layer = self._layer(hidden)
-            values, indices, product, doubtful = dense_top_k(*layer, count, self._by_magnitude(), transposed)
+            values, indices, doubtful = top_k_of_product(hidden, kernel, bias, product, count, self._by_magnitude(), transposed)
             return self._activated(values), indices, product, doubtful
-        hidden, kernel, bias, product = self._product(hidden)
         doubtful = has_nan(product)
         scores = ops.cond(doubtful, lambda: without_nan(product), lambda: product)
         _, indices = largest_entries(scores, limit, self._by_magnitude())  # the largest first
         values = self._activated(dense_entries(hidden, kernel, bias, product, indices, transposed))
         return ops.where(ops.arange(limit, dtype="int32") < count, values, ops.zeros_like(values)), indices, product, doubtful
+
+    def largest_of(self, entries, k, among=None):
+        """The `k` largest entries of what the selection reads, of each code: values and indices, both of shape `(batch, k)`."""
+        transposed = self._decoding_kernel() if self._shares_kernel() else None
+        scores = None
+        if among is not None:
+            lowest = 0 if self._by_magnitude() else float("-inf")
+            scores = ops.where(among, entries.product, ops.cast(lowest, entries.product.dtype))
+        values, indices, _ = top_k_of_product(*entries.layer, k, self._by_magnitude(), transposed, scores=scores)
+        values = self._activated(values)
+        return (values if among is None else ops.where(ops.take(among, indices), values, ops.zeros_like(values))), indices
+
+    def all_units(self, entries):
+        """What the selection reads, dense."""
+        return self._all_units(None, entries.layer)
+
+    def decode_entries(self, values, indices, rows, batch, training, kernel=None):
+        """The reconstruction from entries, in steps of a model: by operations that cannot be exported."""
+        kernel = self._decoding_kernel() if kernel is None else kernel
+        values = ops.cast(values, self.decode.compute_dtype)
+        return self._finish(entries_matmul(values, indices, kernel, rows, batch), training)
+
+    def decode_nothing(self, training):
+        """The reconstruction from a code of zeros, of batch size 1."""
+        return self._finish(ops.zeros((1, self._decoding_kernel().shape[1]), self.decode.compute_dtype), training)
 
     def _by_magnitude(self):
         """Whether the largest in absolute value stay. After a ReLU, they are those of the largest value."""
@@ -145,8 +179,15 @@ class SparsePath:
     def _product(self, hidden):
         """What `_layer` gives, and all units without gradient."""
         hidden, kernel, bias = self._layer(hidden)
-        product = ops.matmul(hidden, kernel)
-        return hidden, kernel, bias, ops.stop_gradient(product if bias is None else ops.add(product, bias))
+        return hidden, kernel, bias, dense_product(hidden, kernel, bias)
+
+    def _all_units(self, hidden, layer):
+        """What the selection reads, in its type. The tensors of `layer` are used where it is not None."""
+        if layer is None:
+            return ops.cast(self.encode(hidden), self.selection.compute_dtype)
+        hidden, kernel, bias, _ = layer
+        units = ops.matmul(hidden, kernel)
+        return self._activated(units if bias is None else ops.add(units, bias))
 
     def reconstruct(self, values, indices):
         """The reconstruction from entries of codes, without the dense code, by operations that can be exported."""
@@ -175,17 +216,17 @@ class SparsePath:
         shared = isinstance(self.decode, TiedDense) and self.decode.tied_to is self.encode
         return shared and self.decode.compute_dtype == self.encode.compute_dtype
 
-    def _sparse(self, hidden, count, limit, wants_code, training):
+    def _sparse(self, hidden, layer, count, limit, wants_code, training):
         kernel = self._decoding_kernel()
-        values, indices, product, doubtful = self.entries(hidden, count, limit, kernel if self._shares_kernel() else None)
+        shared = kernel if self._shares_kernel() else None
+        values, indices, product, doubtful = self.entries(hidden, layer, count, limit, shared)
         code = None
         if wants_code:
             code = to_dense(values, indices, self.units)
             nan = ops.cast(float("nan"), code.dtype)
             code = ops.cond(doubtful, lambda: ops.where(ops.isnan(product), nan, code), lambda: code)
         values = ops.cond(doubtful, lambda: _with_nan_of_rows(product, values), lambda: values)
-        outputs = entries_matmul(ops.cast(values, self.decode.compute_dtype), indices, kernel)
-        return self._finish(outputs, training), code
+        return self.decode_entries(values, indices, None, None, training, kernel), code, values, indices
 
 
 def end_of(encoder):

@@ -7,13 +7,14 @@ from keras import ops
 from keras_sae.distributed import replica_count, sum_over_replicas
 from keras_sae.layers import selections_of
 from keras_sae.models._code_metrics import distinct_names, has_any, refuse_metrics_on_jax, split_metrics
-from keras_sae.models._decoding import before_selections, check_decoded, decoding_of
+from keras_sae.models._decoding import before_selections, check_decoded
 from keras_sae.models._fit_arguments import choose_modes, read_arguments, refuse_class_weight, refuse_vectors
 from keras_sae.models._forward import Forward
 from keras_sae.models._inputs import as_float, check_target, one_of, split_labels
 from keras_sae.models._level import apply_constraints
 from keras_sae.models._objective import KERNEL_REGULARIZER, Objective
 from keras_sae.models._position_mask import masks_of
+from keras_sae.models._sparse_decoding import decoding_of
 from keras_sae.ops import fuse_adam
 
 _SIGNATURES = {name: inspect.signature(getattr(keras.Model, name)) for name in ("fit", "evaluate", "predict", "train_on_batch")}

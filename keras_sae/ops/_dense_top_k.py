@@ -28,15 +28,21 @@ def dense_top_k(inputs, kernel, bias, k, magnitude=False, transposed=None, porta
         Values and indices, both of shape `(batch, k)`; the whole product, without gradient; and a boolean scalar, whether there
         may be a NaN in it.
     """
-    product = _product(inputs, kernel, bias)
+    product = dense_product(inputs, kernel, bias)
+    values, indices, doubtful = top_k_of_product(inputs, kernel, bias, product, k, magnitude, transposed, portable)
+    return values, indices, product, doubtful
+
+
+def top_k_of_product(inputs, kernel, bias, product, k, magnitude=False, transposed=None, portable=False, scores=None):
+    """What `dense_top_k` returns but the product, which the caller has. On TensorFlow, `scores` compete in its place."""
     if keras.backend.backend() != "tensorflow":
         doubtful = has_nan(product)
         scores = ops.cond(doubtful, lambda: without_nan(product), lambda: product)
         _, indices = largest_entries(scores, k, magnitude, ordered=False)
-        return dense_entries(inputs, kernel, bias, product, indices, transposed), indices, product, doubtful
-    values, indices, doubtful = largest_in_order(product, k, magnitude, portable)
-    values = dense_entries(inputs, kernel, bias, product, indices, transposed, values=ops.stop_gradient(values))
-    return values, indices, product, doubtful
+        return dense_entries(inputs, kernel, bias, product, indices, transposed), indices, doubtful
+    values, indices, doubtful = largest_in_order(product if scores is None else scores, k, magnitude, portable)
+    known = ops.stop_gradient(values) if scores is None else None
+    return dense_entries(inputs, kernel, bias, product, indices, transposed, values=known), indices, doubtful
 
 
 def largest_of_dense(inputs, kernel, bias, k, magnitude=False):
@@ -66,7 +72,7 @@ def _reaching(inputs, kernel, bias, bound, most):
     import tensorflow as tf
 
     units, samples = kernel.shape[1], tf.shape(inputs)[0]
-    product = _product(inputs, kernel, bias)
+    product = dense_product(inputs, kernel, bias)
     scores = tf.cast(tf.reshape(product, [-1]), tf.float32)
     best = block_maxima(scores)  # NaN where a block has one
     doubtful = has_nan(best) | (_number(best >= bound) > most * samples)
@@ -82,7 +88,8 @@ def _without_product(inputs, kernel, bias, k, magnitude, portable):
     return values, indices, doubtful
 
 
-def _product(inputs, kernel, bias):
+def dense_product(inputs, kernel, bias):
+    """`inputs @ kernel + bias`, without gradient."""
     if keras.backend.backend() != "tensorflow":
         product = ops.matmul(inputs, kernel)
         return ops.stop_gradient(product if bias is None else ops.add(product, bias))

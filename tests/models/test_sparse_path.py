@@ -31,6 +31,8 @@ def as_numpy(tensor):
 def results(model, sparse, training, x=X):
     """Reconstruction, loss with penalties, and gradients of weights and input."""
     model.sparse_path = sparse
+    if model.penalties and model.objective.silent is not None:  # which training changes
+        model.objective.silent.assign(np.where(np.arange(UNITS) < 30, 5.0, 0.0))
     backend = keras.backend.backend()
     if backend == "jax":
         return _results_on_jax(model, training, x)
