@@ -5,6 +5,9 @@ from keras import ops
 from keras_sae.models._decoding import Decoding, before_selections
 from keras_sae.regularizers import in_statistics_dtype
 
+# From here on dense codes take as long, because they need the product again, with gradients; see docs/speed.md.
+LEAST_UNITS_PER_ENTRY = 24
+
 
 class SparseDecoding(Decoding):
     """Reconstructions from parts of the code, without dense codes; see `Decoding`.
@@ -54,7 +57,7 @@ def decoding_of(model, made, target, outputs, training, sample_weight=None):
         return None
     if "entries" in made:
         path = model.current_path()
-        most = model.most_entries(path, training)
+        most = path.units - 1 if model.sparse_path else path.units // LEAST_UNITS_PER_ENTRY
         return SparseDecoding(path, made["entries"], most, model.decoder, target, outputs, training, sample_weight)
     selection = before_selections(model.encoder)[1]
     code, mask = made["codes"]["code"], made["masks"].get("code")

@@ -142,7 +142,8 @@ class SparsePath:
         scores = None
         if among is not None:
             lowest = 0 if self._by_magnitude() else float("-inf")
-            scores = ops.where(among, entries.product, ops.cast(lowest, entries.product.dtype))
+            among_all = ops.logical_or(among, ops.logical_not(ops.any(among)))  # a top-k of equal numbers takes long
+            scores = ops.where(among_all, entries.product, ops.cast(lowest, entries.product.dtype))
         values, indices, _ = top_k_of_product(*entries.layer, k, self._by_magnitude(), transposed, scores=scores)
         values = self._activated(values)
         return (values if among is None else ops.where(ops.take(among, indices), values, ops.zeros_like(values))), indices
