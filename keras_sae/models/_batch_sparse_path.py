@@ -5,12 +5,13 @@ from keras import ops
 
 from keras_sae.distributed import replica_count
 from keras_sae.layers import BatchKSparse
-from keras_sae.models._entries import entries_of_dense, flat_entries
 from keras_sae.models._sparse_path import SparsePath, end_of
 from keras_sae.ops import (
     at_least,
     dense_entries,
     entries_matmul,
+    entries_of_dense,
+    flat_entries,
     has_nan,
     largest_of_many,
     reaching_of_dense,

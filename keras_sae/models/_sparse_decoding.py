@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_sae.models._decoding import Decoding, before_selections
+from keras_sae.ops import entries_where
 from keras_sae.regularizers import in_statistics_dtype
 
 # From here on dense codes take as long, because they need the product again, with gradients; see docs/speed.md.
@@ -29,11 +30,8 @@ class SparseDecoding(Decoding):
         return self._of_entries(*self._path.largest_of(self._entries, k, among))
 
     def of_prefix(self, units):
-        import tensorflow as tf
-
         _, _, _, _, values, rows, indices = self._entries
-        inside = tf.where(indices < units)[:, 0]
-        return self._of_entries(tf.gather(values, inside), tf.gather(indices, inside), tf.gather(rows, inside))
+        return self._of_entries(**entries_where(indices < units, {"values": values, "rows": rows, "indices": indices}))
 
     def of_nothing(self):
         return in_statistics_dtype(self._path.decode_nothing(self._training))

