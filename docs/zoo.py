@@ -1,8 +1,8 @@
 """A hook of MkDocs for the pretrained encoders: the table of all figures, and a page of units for each card.
 
 Pages of units (`keras_sae.visualization.browse`) are made once and kept in `build/units`. They show data that may be passed on:
-the sample of Fashion-MNIST, photographs, words and definitions that lie in `docs/units`; test images of MNIST where TensorFlow
-Datasets has them, and otherwise the few examples in the preset.
+the sample of Fashion-MNIST, photographs, words, definitions and classes of images from `docs/units`; test images of MNIST where
+TensorFlow Datasets has them, and otherwise the few examples in the preset.
 """
 
 import hashlib
