@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_sae._checks import check_integer
+from keras_sae.ops._sparse_dense import on_cpu
 
 # Entries in a block of the first level, and how many times as many blocks as winners a row must have for two
 # levels to pay (measured from 1,000 to 65,536 units, k from 25 to 128, on a CPU with AVX-512).
@@ -145,7 +146,7 @@ def _last_of_largest(rows, k, portable):
     """The `k`-th largest entry of each row, of shape `(rows, 1)`."""
     import tensorflow as tf
 
-    if portable:
+    if portable or not on_cpu():  # an n-th largest element is for CPUs only
         return tf.reduce_min(tf.math.top_k(rows, k, sorted=False).values, axis=-1, keepdims=True)
     return tf.raw_ops.NthElement(input=rows, n=k - 1, reverse=True)[:, None]
 
