@@ -24,7 +24,8 @@ and with --peers, which makes an environment for them, or --peers-python, which 
     overcomplete         its TopKSAE with Adam
 
 A peer that does not install or run is left out, with a message. `--vectors N` also times `evaluation.encode(..., sparse=True)`
-of N vectors, against the product in batches of 1,000. `--one-at-a-time` holds one way in memory besides the product. `--missed`
+of N vectors, against the product in batches of 1,000. `--penalty` adds `SeveralK(4 * k)`,
+`NestedPrefixes([units / 16, units / 4])`, or `AuxiliaryK()` with a quarter of the units dead. `--one-at-a-time` holds one way in memory besides the product. `--missed`
 prints how many of the winners are not among the best by a product in bfloat16, and measures nothing else.
 `--plot FILE --json FILES` draws time against width from files that earlier runs wrote.
 """
@@ -56,10 +57,12 @@ def tensorflow_way(way, x, units, k, many):
     from keras_sae import evaluation
     from keras_sae.layers import BatchKSparse, KSparse
     from keras_sae.models import DenseAutoencoder
+    from keras_sae.regularizers import AuxiliaryK, NestedPrefixes, SeveralK
     from keras_sae.serving import export
 
     batch, inputs = x, x.shape[1]
     x = tf.constant(x)
+    way, _, penalty = way.partition("+")
     if way == "product":
         kernel = tf.Variable(tf.random.normal((inputs, units)))
         product = tf.function(lambda: tf.matmul(x, kernel))
@@ -82,10 +85,18 @@ def tensorflow_way(way, x, units, k, many):
     else:
         selection = (BatchKSparse if way == "batch" else KSparse)(k)
         dtype = "mixed_bfloat16" if way == "bfloat16" else "float32"
-        model = DenseAutoencoder(inputs, units, sparsity=selection, dtype=dtype)
-        model.sparse_path = way != "dense"
+        penalties = {
+            "": list,
+            "several_k": lambda: [SeveralK(4 * k)],
+            "nested_prefixes": lambda: [NestedPrefixes([units // 16, units // 4])],
+            "auxiliary_k": lambda: [AuxiliaryK(dead_after=1)],
+        }
+        model = DenseAutoencoder(inputs, units, sparsity=[selection, *penalties[penalty]()], dtype=dtype)
+        model.sparse_path = False if way == "dense" else None if penalty else True
         model.compile("adam", "mse", jit_compile=False)
         model.adapt(batch)
+        if penalty == "auxiliary_k":  # a quarter of the units are dead
+            model.encoder.get_layer("encode").bias.assign(np.where(np.arange(units) % 4, 0.0, -10.0))
         if way == "served":
             with tempfile.TemporaryDirectory() as folder:
                 endpoints = tf.saved_model.load(export(model, f"{folder}/model", examples=batch[:2])).signatures
@@ -351,6 +362,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="INPUTSxUNITSxK (default: %(default)s)")
     parser.add_argument("--ways", nargs="+", choices=[*OURS, *PEERS], help="default: all that there are")
+    parser.add_argument(
+        "--penalty",
+        choices=["several_k", "nested_prefixes", "auxiliary_k"],
+        help="train sparse, batch and dense with this penalty of reconstructions, and leave the other ways out",
+    )
     parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
     parser.add_argument("--peers", action="store_true", help="compare with PyTorch libraries, in an environment made for them")
     parser.add_argument("--peers-python", help="compare with PyTorch libraries, by this Python, which has them")
@@ -382,6 +398,9 @@ def main():
             pythons.update(dict.fromkeys(names, python))
         if options.ways:
             pythons = {name: python for name, python in pythons.items() if name in ("product", *options.ways)}
+        if options.penalty:
+            pythons = {name: python for name, python in pythons.items() if name in ("product", "sparse", "batch", "dense")}
+            pythons = {name if name == "product" else f"{name}+{options.penalty}": each for name, each in pythons.items()}
         results = {}
         for size in options.sizes:
             measured = measure_one_at_a_time if options.one_at_a_time else measure
