@@ -25,9 +25,9 @@ and with --peers, which makes an environment for them, or --peers-python, which 
 
 A peer that does not install or run is left out, with a message. `--vectors N` also times `evaluation.encode(..., sparse=True)`
 of N vectors, against the product in batches of 1,000. `--penalty` adds `SeveralK(4 * k)`,
-`NestedPrefixes([units / 16, units / 4])`, or `AuxiliaryK()` with a quarter of the units dead. `--one-at-a-time` holds one way in memory besides the product. `--missed`
-prints how many of the winners are not among the best by a product in bfloat16, and measures nothing else.
-`--plot FILE --json FILES` draws time against width from files that earlier runs wrote.
+`NestedPrefixes([units / 16, units / 4])`, or `AuxiliaryK()` with a quarter of the units dead. `--one-at-a-time` holds one way
+in memory besides the product. `--missed` prints how many of the winners are not among the best by a product in bfloat16, and
+measures nothing else. `--plot FILE --json FILES` draws time against width from files that earlier runs wrote.
 """
 
 import argparse

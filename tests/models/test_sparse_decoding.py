@@ -84,8 +84,9 @@ def test_weights_of_samples():
     assert_same(lambda: make("all"), sample_weight=np.linspace(0, 1, len(X), dtype="float32"))
 
 
-def test_no_unit_is_dead():
-    assert_same(lambda: make("all", dead=0))
+@pytest.mark.parametrize("dead", [0, 2])  # of the 3 that are to reconstruct
+def test_few_units_are_dead(dead):
+    assert_same(lambda: make("all", dead=dead))
 
 
 def test_more_entries_than_pay():

@@ -1,6 +1,7 @@
 """A model does not change because it is computed by the entries of its code."""
 
 import contextlib
+import gc
 
 import keras
 import numpy as np
@@ -359,3 +360,30 @@ def test_xla_compiles_narrow_codes():
     model = DenseAutoencoder(2, 999, sparsity=KSparse(8))
     model.compile("adam", "mse", jit_compile=True)
     assert model.jit_compile
+
+
+@on_tensorflow
+@pytest.mark.slow
+@pytest.mark.parametrize("selection", [KSparse, BatchKSparse])
+def test_steps_hold_less_in_memory_than_with_dense_codes(selection):
+    import tensorflow as tf
+
+    x = tf.constant(np.random.default_rng(0).normal(size=(512, 64)).astype("float32"))
+    try:
+        tf.config.experimental.reset_memory_stats("CPU:0")
+    except ValueError:
+        pytest.skip("this TensorFlow does not count the memory of a CPU")
+    peaks = []
+    for sparse in (True, False):
+        gc.collect()
+        before = tf.config.experimental.get_memory_info("CPU:0")["current"]
+        model = DenseAutoencoder(64, 4096, sparsity=selection(32))
+        model.sparse_path = sparse
+        model.compile("adam", "mse")
+        model.adapt(x)
+        model.train_on_batch(x)
+        tf.config.experimental.reset_memory_stats("CPU:0")
+        model.train_on_batch(x)
+        peaks.append(tf.config.experimental.get_memory_info("CPU:0")["peak"] - before)
+        del model
+    assert peaks[0] < 0.9 * peaks[1]

@@ -95,3 +95,29 @@ def test_an_empty_batch():
         return ops.sum(sparse_dense_matmul(ops.zeros((0, 3)), ops.zeros((0, 3), "int32"), kernel))
 
     np.testing.assert_array_equal(gradient(total, np.ones((UNITS, OUTPUTS), "float32")), 0)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="entries with rows are TensorFlow's")
+@pytest.mark.parametrize("flat", [False, True])
+def test_gradients_of_many_samples_are_computed_in_parts(flat, monkeypatch):
+    import tensorflow as tf
+
+    from keras_sae.ops import _sparse_dense, entries_matmul
+
+    monkeypatch.setattr(_sparse_dense, "_ROWS", 3)  # the last part is not full
+    monkeypatch.setattr(_sparse_dense, "_SLOTS", 2)
+    rng = np.random.default_rng(0)
+    values, kernel = tf.constant(rng.normal(size=(7, 4))), tf.constant(rng.normal(size=(20, 5)))
+    indices = tf.constant([rng.choice(20, 4, replace=False) for _ in range(7)], "int32")
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([values, kernel])
+        if flat:
+            rows = tf.range(28) // 4
+            product = entries_matmul(tf.reshape(values, [-1]), tf.reshape(indices, [-1]), kernel, rows, 7)
+        else:
+            product = entries_matmul(values, indices, kernel)
+        expected = tf.reduce_sum(values[..., None] * tf.gather(kernel, indices), axis=1)
+        losses = [tf.reduce_sum(tf.sin(each)) for each in (product, expected)]
+    np.testing.assert_allclose(product, expected, rtol=1e-10)
+    for one, other in zip(*(tape.gradient(loss, [values, kernel]) for loss in losses), strict=True):
+        np.testing.assert_allclose(one, tf.convert_to_tensor(other), rtol=1e-10)
