@@ -77,8 +77,6 @@ PUBLIC = {
         decoder_features new_figure plot_clouds plot_features plot_reconstructions
     """,
 }
-# Modules that are loaded under one backend only, and the package that they may import at the top.
-OF_ONE_BACKEND = {("ops/_jax.py", "jax"): "keras_sae.ops._jax", ("ops/_torch.py", "torch"): "keras_sae.ops._torch"}
 CONSTANTS = {"datasets.SAMPLE", "evaluation.ACTIVE_ABOVE", "evaluation.SUITES", "presets.CARD"}
 
 
@@ -174,9 +172,6 @@ def test_other_packages_are_entered_by_their_init(path):
 def test_heavy_packages_are_imported_where_they_are_used(path):
     for module, at_top in imports(path):
         package = module.split(".")[0]
-        assert module not in OF_ONE_BACKEND.values(), f"{module} is loaded by `import_module`, under its backend"
-        if OF_ONE_BACKEND.get((path.relative_to(PACKAGE).as_posix(), package)):
-            continue
         if package in {"tensorflow", "tensorflow_datasets", "matplotlib", "sklearn", "jax", "torch"}:
             assert not at_top, f"{package} is imported at the top"
         if package == "tensorflow":

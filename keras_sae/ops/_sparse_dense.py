@@ -1,9 +1,9 @@
 """Products of codes that are given by their few entries with dense kernels, and the gradients of such products."""
 
-import importlib
-
 import keras
 from keras import ops
+
+from keras_sae.ops import _jax, _torch
 
 _SLOTS = 32  # entries of each sample whose rows of the kernel are gathered at a time
 _ROWS = 128  # samples for which this is done at a time where gradients are computed
@@ -57,7 +57,7 @@ def sparse_dense_matmul(values, indices, kernel):
 
 def _elsewhere():
     """The module with the products of another backend than TensorFlow."""
-    return importlib.import_module(f"keras_sae.ops._{keras.backend.backend()}")
+    return _jax if keras.backend.backend() == "jax" else _torch
 
 
 def entries_matmul(values, indices, kernel, rows=None, batch=None):
