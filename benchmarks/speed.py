@@ -361,21 +361,21 @@ def plot(files, picture):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="INPUTSxUNITSxK (default: %(default)s)")
-    parser.add_argument("--ways", nargs="+", choices=[*OURS, *PEERS], help="default: all that there are")
+    parser.add_argument("--ways", nargs="+", choices=[*OURS, *PEERS], help="ways to time (default: all)")
     parser.add_argument(
         "--penalty",
         choices=["several_k", "nested_prefixes", "auxiliary_k"],
         help="train sparse, batch and dense with this penalty of reconstructions, and leave the other ways out",
     )
     parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
-    parser.add_argument("--peers", action="store_true", help="compare with PyTorch libraries, in an environment made for them")
-    parser.add_argument("--peers-python", help="compare with PyTorch libraries, by this Python, which has them")
+    parser.add_argument("--peers", action="store_true", help="install the PyTorch libraries, and compare with them")
+    parser.add_argument("--peers-python", help="a Python with the PyTorch libraries, to compare with them")
     parser.add_argument(
         "--json", nargs="+", default=["speed.json"], help="file to write, or files to plot (default: speed.json)"
     )
-    parser.add_argument("--vectors", type=int, default=0, help="also encode so many vectors at once (default: %(default)s)")
+    parser.add_argument("--vectors", type=int, default=0, help="also time encoding of this many vectors (default: 0)")
     parser.add_argument("--one-at-a-time", action="store_true", help="hold one way in memory besides the product")
-    parser.add_argument("--missed", action="store_true", help="print the winners that a product in bfloat16 misses, and end")
+    parser.add_argument("--missed", action="store_true", help="only count the winners that a product in bfloat16 misses")
     parser.add_argument("--plot", help="picture to draw from the files, without measuring")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -39,7 +39,6 @@ class SparseDecoding(Decoding):
     def fired(self):
         samples = ops.shape(self._code)[0]
         counted = ops.ones((samples,)) if self._code_weights is None else ops.cast(self._code_weights > 0, "float32")
-
         fires = ops.cast(self._entries.values != 0, "float32") * ops.take(counted, self._entries.rows)
         fires = ops.segment_sum(fires, self._entries.indices, self._path.units)
         return ops.concatenate([fires, ops.sum(counted, keepdims=True)])

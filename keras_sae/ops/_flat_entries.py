@@ -1,5 +1,7 @@
 """Entries of codes in one list, for codes of different numbers of entries. TensorFlow only."""
 
+from keras_sae.ops._sparse_dense import in_one_list
+
 
 def flat_entries(values, indices, rows=None):
     """Entries as a dictionary of "values", "rows" and "indices", each of shape `(n,)`.
@@ -7,12 +9,8 @@ def flat_entries(values, indices, rows=None):
     Args:
         values, indices: Tensors of shape `(batch, k)`, or `(n,)` with the row of each.
     """
-    import tensorflow as tf
-
     if rows is None:
-        batch, k = tf.unstack(tf.shape(indices))
-        rows = tf.range(batch * k) // tf.maximum(k, 1)
-        values, indices = tf.reshape(values, [-1]), tf.reshape(indices, [-1])
+        values, rows, indices = in_one_list(values, indices)
     # All of them, but in a way that hides their number: TensorFlow may take that of one graph for that of another.
     return entries_where(indices >= 0, {"values": values, "rows": rows, "indices": indices})
 

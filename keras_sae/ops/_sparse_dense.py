@@ -174,11 +174,11 @@ def transposed_matmul(values, indices, dense, units, rows=None):
     """
     import tensorflow as tf
 
-    flat = tf.reshape(indices, [-1])
-    order = tf.argsort(flat, stable=True)
-    rows = order // tf.maximum(tf.shape(indices)[1], 1) if rows is None else tf.gather(rows, order)
-    values = tf.gather(tf.reshape(values, [-1]), order)
-    product = _csr_matmul(values, tf.gather(flat, order), rows, dense, units)
+    if rows is None:
+        values, rows, indices = in_one_list(values, indices)
+    order = tf.argsort(indices, stable=True)
+    values, rows, indices = (tf.gather(part, order) for part in (values, rows, indices))
+    product = _csr_matmul(values, indices, rows, dense, units)
     return tf.ensure_shape(product, (units, dense.shape[1]))
 
 
@@ -190,9 +190,16 @@ def _product(values, rows, indices, kernel, batch):
         return _csr_matmul(values, rows, indices, kernel, batch)
     if kernel.dtype not in (tf.float32, tf.float64):  # the whole kernel would be cast
         return _weighted_rows(values, indices, kernel)
+    return _csr_matmul(*in_one_list(values, indices), kernel, tf.shape(indices)[0])
+
+
+def in_one_list(values, indices):
+    """Entries of shape `(batch, k)` in one list: values, the row of each, and indices. TensorFlow only."""
+    import tensorflow as tf
+
     batch, k = tf.unstack(tf.shape(indices))
     rows = tf.range(batch * k) // tf.maximum(k, 1)
-    return _csr_matmul(tf.reshape(values, [-1]), rows, tf.reshape(indices, [-1]), kernel, batch)
+    return tf.reshape(values, [-1]), rows, tf.reshape(indices, [-1])
 
 
 def _csr_matmul(values, rows, columns, dense, row_count):
