@@ -58,8 +58,13 @@ def finetune(
     return {**error_figures(tuned), **({"frozen": error_figures(frozen)} if head_epochs else {})}
 
 
-def wrong_when_tuned(model, train, test, head_epochs, dropout, seed, input_dropout=0.0, level_dropout=0.0, **options):
-    """Which test examples are misclassified, booleans `(n,)`: after training of the whole, and before it."""
+def wrong_when_tuned(
+    model, train, test, head_epochs, dropout, seed, input_dropout=0.0, level_dropout=0.0, head_weights=None, **options
+):
+    """Which test examples are misclassified, booleans `(n,)`: after training of the whole, and before it.
+
+    `head_weights`, a kernel and a bias, are where the softmax layer starts.
+    """
     (x, labels), (test_x, test_labels) = ((np.asarray(images), np.asarray(y)) for images, y in (train, test))
     report = options["report"] or (lambda sentence: None)
     keras.utils.set_random_seed(seed)
@@ -75,6 +80,8 @@ def wrong_when_tuned(model, train, test, head_epochs, dropout, seed, input_dropo
             keras.layers.Dense(len(classes), activation="softmax", dtype="float32"),
         ]
     )
+    if head_weights is not None:
+        head.layers[-1].set_weights(head_weights)
     whole = _with_dropout(body, head, input_dropout, level_dropout)
 
     def wrong():

@@ -176,6 +176,14 @@ def fit(x, labels, C, iterations=150, start=None):
         return minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(shape)
 
 
+def linear_classifier(codes, labels, C, iterations):
+    """Kernel and bias of the classifier that `Probe` fits with this `C`, for codes that are not scaled."""
+    codes = codes.reshape(len(codes), -1)
+    scale = np.float32(codes.std(dtype="float64") or 1)
+    weights = fit(compress(codes / scale), np.unique(labels, return_inverse=True)[1], C, iterations)
+    return weights[:-1] / scale, weights[-1]
+
+
 def scores(x, weights):
     """The logits of each row, float32 of shape `(n, classes)`."""
     if isinstance(x, FeatureFile):

@@ -1,7 +1,8 @@
 import numpy as np
 
+from keras_sae.evaluation._encode import encode
 from keras_sae.evaluation._finetune import wrong_when_tuned
-from keras_sae.evaluation._probe import balanced, error_figures
+from keras_sae.evaluation._probe import balanced, error_figures, linear_classifier
 from keras_sae.evaluation._probe_encoder import probe_encoder, untrained
 
 
@@ -14,7 +15,6 @@ def transfer(
     steps=2000,
     batch_size=128,
     learning_rate=1e-3,
-    head_steps=0,
     seed=0,
     report=None,
     cache=None,
@@ -23,9 +23,12 @@ def transfer(
     """Measures what an encoder trained on other data gains on a task, with few labels and with all.
 
     Compares four classifiers: logistic regression on frozen features; the same on raw pixels; the encoder fine-tuned with a
-    softmax layer; and the same network trained from scratch. All networks are trained for the same number of steps by Adam;
-    the learning rate falls along a cosine. All classifiers see the same labels and read `model.features`. From scratch, the
-    encoder has new random weights, and what it learns from data without training, such as a whitening, it learns from `train`.
+    softmax layer; and the same network trained from scratch. Fine-tuning starts from the logistic regression: its weights are
+    those of the softmax layer, so that the first steps do not spoil the features (Kumar and others, Fine-Tuning can Distort
+    Pretrained Features and Underperform Out-of-Distribution, ICLR 2022). Both networks are trained for the same number of
+    steps by Adam; the learning rate falls along a cosine. All classifiers see the same labels and read `model.features`. From
+    scratch, the encoder and the softmax layer have new random weights. What the encoder learns from data without training,
+    such as a whitening, it learns from `train`.
 
     Args:
         model: A `SparseAutoencoder`, trained on other data.
@@ -34,8 +37,6 @@ def transfer(
         draws: Integer, at least 1. With few labels, errors are averaged over this many draws.
         steps, batch_size, learning_rate: Training of the networks. With fewer images than `batch_size`, a batch holds them all.
             `steps=0` leaves the networks out.
-        head_steps: Integer. First the softmax layer alone is trained for this many steps on the frozen features, of both
-            networks. Features are computed once, so this costs little.
         seed: Integer.
         report: Function called with a sentence before each step that takes long and with each error, such as `print`.
         cache: As in `probe_encoder`.
@@ -49,6 +50,7 @@ def transfer(
     (x, labels), count = train, len(train[0])
     options = {"few_labels": few_labels, "draws": draws, "seed": seed, "report": report, "cache": cache, **probe_options}
     probed = probe_encoder(model, train, test, **options)
+    iterations = probe_options.get("iterations", 150)
     rows = []
     for number in (*few_labels, count):
         rows.append({"labels": int(number)})
@@ -60,7 +62,8 @@ def transfer(
     for figures in rows:
         number = figures["labels"]
         batch = min(batch_size, number)
-        head_epochs, epochs = (max(1, round(each * batch / number)) if each else 0 for each in (head_steps, steps))
+        epochs = max(1, round(steps * batch / number))
+        C = (probed if number == count else probed[f"labels_{number}"])["C"]
         for name, start in starts.items():
             report(f"{_words(name, number)} ...")
             wrong = []
@@ -68,7 +71,8 @@ def transfer(
                 chosen = np.arange(count) if number == count else balanced(labels, number, np.random.default_rng([seed, draw]))
                 tuning = {"epochs": epochs, "batch_size": batch, "learning_rate": learning_rate, "report": None}
                 part = x[chosen], labels[chosen]
-                wrong.append(wrong_when_tuned(start, part, test, head_epochs, 0.0, seed=seed + draw, **tuning)[0])
+                head = linear_classifier(encode(start.features, part[0]), part[1], C, iterations) if start is model else None
+                wrong.append(wrong_when_tuned(start, part, test, 0, 0.0, seed=seed + draw, head_weights=head, **tuning)[0])
             figures[name] = error_figures(wrong)
             report(_in_words(name, figures))
     return rows

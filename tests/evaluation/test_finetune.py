@@ -82,7 +82,6 @@ def test_transfer_is_compared_with_raw_pixels_and_training_from_scratch():
         steps=30,
         batch_size=50,
         learning_rate=0.02,
-        head_steps=20,
         report=said.append,
         C=[0.1],
     )
@@ -104,3 +103,15 @@ def test_transfer_without_steps_trains_no_network_and_gives_the_same_frozen_erro
     assert not any("scratch" in sentence for sentence in said)
     trained = transfer(model, task(150), task(100, seed=1), steps=2, **options)
     assert [row["frozen"] for row in rows] == [row["frozen"] for row in trained]
+
+
+@pytest.mark.slow
+def test_fine_tuning_starts_from_the_logistic_regression():
+    model = DenseAutoencoder(3, 12, sparsity=KSparse(4))
+    (x, labels), test = task(150), task(300, seed=1)
+    noisy = x, np.random.default_rng(2).permutation(labels)  # so that errors are far from 0
+    rows = transfer(model, noisy, test, few_labels=[30], draws=2, steps=1, learning_rate=1e-9, C=[0.1])
+    assert all(row["frozen"]["error"] > 20 for row in rows)
+    for row in rows:
+        assert row["fine_tuned"]["error"] == pytest.approx(row["frozen"]["error"], abs=1)
+        assert abs(row["from_scratch"]["error"] - row["frozen"]["error"]) > 2
