@@ -174,9 +174,10 @@ def _check_samples(model, x):
 
 
 def _widest(model, x):
-    """The entries of the widest output of a layer, for one sample."""
+    """The entries of the widest output of a layer, also inside nested models, for one sample."""
     widest = 1
     for layer in getattr(model, "layers", ()):
+        widest = max(widest, _widest(layer, x))
         for output in keras.tree.flatten(layer.output):
             sizes = output.shape[1:]
             # Maps of unknown size are at most as large as the images.

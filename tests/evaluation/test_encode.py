@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_sae.evaluation import decode_top_k, encode, encode_top_k
+from keras_sae.evaluation._encode import batches_of
 from keras_sae.layers import BatchKSparse, KSparse
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder
 from keras_sae.ops import to_csr
@@ -174,3 +175,10 @@ assert peak() - before < 600, peak() - before   # MB; the dense codes would take
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux shows it")
 def test_codes_of_65536_units_are_encoded_in_bounded_memory(in_fresh_process):
     in_fresh_process(MEASURE)
+
+
+def test_wide_layers_inside_a_nested_model_make_batches_small():
+    model = DenseAutoencoder(6, 20, KSparse(3))  # the widest layer has 20 entries
+    classifier = keras.Sequential([model.encoder, keras.layers.Dense(2)])
+    for each in (model.encoder, classifier):
+        assert [len(batch) for batch in batches_of(each, X, most_entries=100)] == [5, 2]
