@@ -8,10 +8,17 @@ from keras_sae.models import samples_of, set_units
 _SAMPLES = 100_000
 _ROWS = 4096
 _STEPS = 10
+# Samples are centred already if their mean has less than this share of their mean square.
+_CENTRED = 0.01
 
 
 def start_from(kind, model, x, seed=0):
     """Sets the units of each level of a model to those of a dictionary, of norm 1. Upper levels read the levels below.
+
+    Units respond to what deviates from the mean sample. Otherwise, units of pixels that are all above 0 would respond to every
+    input, and a ReLU would change nothing:
+
+        response_j = unit_j @ (x - mean)        kernel_j = unit_j,  bias_j = -unit_j @ mean
 
     Args:
         kind: `"samples"` for what a level reads at random places of random inputs, such as random patches; `"k_means"` for
@@ -29,9 +36,16 @@ def start_from(kind, model, x, seed=0):
     both_signs = any(getattr(each, "select_by", "value") == "magnitude" for each in model.selections)
     for layer in levels:
         units = samples_of(model, x, layer.kernel.shape[-1], layer.name, seed)
+        many = samples_of(model, x, _SAMPLES, layer.name, seed + 1)
+        mean = many.mean(axis=0)
+        if layer.bias is None or mean @ mean < _CENTRED * np.mean(np.square(many).sum(axis=1)):
+            mean = np.zeros_like(mean)
+        units = units - mean
         if kind == "k_means":
-            units = k_means(samples_of(model, x, _SAMPLES, layer.name, seed + 1), units, both_signs)
+            units = k_means(many - mean, units, both_signs)
         set_units(layer, units)
+        if mean.any():
+            layer.bias.assign(-_of_norm_1(units) @ mean)
 
 
 def k_means(samples, centres, both_signs=False, steps=_STEPS):

@@ -66,8 +66,8 @@ def probe_encoder(
         flips: Whether horizontal mirror images of the training images are trained on too, those of held-out images excepted.
             All baselines get them.
         baselines: List of what is probed too: `"random"`, the same model with random weights; `"samples"` and `"k_means"`,
-            the same model with random samples, such as random patches, or the centres of k-means as units of each level;
-            `"pca"`; `"raw_pixels"`.
+            the same model with random samples, such as random patches, or the centres of k-means as units of each level, all
+            less the mean sample; `"pca"`; `"raw_pixels"`.
         report: Function called with a sentence before each step that takes long, such as `print`.
         cache: Dictionary that keeps the figures of raw pixels and PCA for later calls with the same data.
 
@@ -175,7 +175,7 @@ def _section(figures, options, metadata):
     if "samples" in figures or "k_means" in figures:
         other += (
             "Random samples are what the units read at random places of training data; k-means learns from such samples. Both "
-            "are units of the same model, read in the same way. "
+            "are units of the same model, read in the same way, and respond to what deviates from the mean of the samples. "
         )
     text = (
         f"Multinomial logistic regression on frozen features{flips}. Its penalty is chosen on "

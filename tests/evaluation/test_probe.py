@@ -255,13 +255,28 @@ def test_a_model_is_compared_with_other_dictionaries_of_its_size():
     assert not np.allclose(*kernels)
 
 
+@pytest.mark.parametrize("kind", ["samples", "k_means"])
+def test_units_of_other_dictionaries_respond_to_what_deviates_from_the_mean(kind):
+    x = np.random.default_rng(0).uniform(3, 4, size=(500, 6)).astype("float32")
+    model = DenseAutoencoder(6, 5, center=False)
+    start_from(kind, model, x)
+    encode = model.encoder.get_layer("encode")
+    kernel, bias = keras.ops.convert_to_numpy(encode.kernel), keras.ops.convert_to_numpy(encode.bias)
+    np.testing.assert_allclose(x.mean(axis=0) @ kernel + bias, np.zeros(5), atol=0.02)
+    start_from(kind, model, x - x.mean(axis=0))
+    assert not keras.ops.convert_to_numpy(encode.bias).any()
+
+
 def test_upper_levels_start_from_what_the_levels_below_give():
     model = StackedAutoencoder(4, [4, 3], activation="relu")
     x = 5 * np.eye(4, dtype="float32")
     start_from("samples", model, x)
     first, second = (keras.ops.convert_to_numpy(layer.kernel) for layer in model.encoder.layers if hasattr(layer, "kernel"))
-    assert sorted(map(tuple, first.T)) == sorted(map(tuple, np.eye(4)))
-    # Each image of one pixel activates one unit of the first level, so each sample of the second one is one such unit.
-    np.testing.assert_allclose(np.sort(second, axis=0), [[0] * 3] * 3 + [[1] * 3])
+    # An image of one pixel, less the mean of the four, of norm 1: sqrt(3) / 2 in this pixel, -sqrt(3) / 6 in the others.
+    high, low = 3**0.5 / 2, -(3**0.5) / 6
+    np.testing.assert_allclose(np.sort(first, axis=0), [[low] * 4] * 3 + [[high] * 4], atol=0.02)
+    assert sorted(first.argmax(axis=0)) == [0, 1, 2, 3]
+    # It activates one unit of the first level, so each sample of the second one is one such unit.
+    np.testing.assert_allclose(np.sort(second, axis=0), [[low] * 3] * 3 + [[high] * 3], atol=0.02)
     with pytest.raises(ValueError, match="has none"):
         start_from("k_means", SparseCodingAutoencoder(4, 8, keras.regularizers.L1(0.1)), x)
