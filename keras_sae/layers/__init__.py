@@ -19,6 +19,7 @@ from keras_sae.layers._oriented_gradients import OrientedGradients
 from keras_sae.layers._partial_whitening import PartialWhitening
 from keras_sae.layers._patches import Patches
 from keras_sae.layers._power import Power
+from keras_sae.layers._rotation_average import RotationAverage
 from keras_sae.layers._selection import KSelection, Selection, selections_of
 from keras_sae.layers._square_root import SquareRoot
 from keras_sae.layers._standardize import Standardize
@@ -50,6 +51,7 @@ __all__ = [
     "PartialWhitening",
     "Patches",
     "Power",
+    "RotationAverage",
     "SaltAndPepperNoise",
     "Selection",
     "SoftKSparse",

@@ -32,26 +32,27 @@ class MirrorAverage(KnownArguments, keras.layers.Layer):
     (None, 2, 2, 16)
     """
 
-    @staticmethod
-    def mirrored(images):
-        """The mirror images of `(batch, height, width, channels)`."""
+    def views(self, images):
+        """The other images that features are averaged over, of images `(batch, height, width, channels)`: a list."""
+        self.check_images(images)
+        return [ops.flip(images, axis=2)]
+
+    def check_images(self, images):
         if len(images.shape) != 4:
             raise ValueError(
-                "MirrorAverage averages over mirror images, so inputs of the model must be images "
+                f"{type(self).__name__} averages over mirror images or turned images, so inputs of the model must be images "
                 f"`(batch, height, width, channels)`. Received: inputs of shape {tuple(images.shape)}."
             )
-        return ops.flip(images, axis=2)
 
     def build(self, input_shape):
-        if len(input_shape) != 2 or not all(isinstance(shape, (list, tuple)) for shape in input_shape):
+        if len(input_shape) < 2 or not all(isinstance(shape, (list, tuple)) for shape in input_shape):
             raise ValueError(
-                "MirrorAverage reads two tensors, features of images and of their mirror images. In the argument `features`, "
-                f"the model passes both. Received: input_shape={input_shape}."
+                f"{type(self).__name__} reads several tensors, features of images and of their mirror images or turned images. "
+                f"In the argument `features`, the model passes all. Received: input_shape={input_shape}."
             )
 
     def call(self, inputs):
-        one, other = inputs
-        return (one + other) / 2
+        return sum(inputs) / len(inputs)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape[0])

@@ -46,7 +46,7 @@ def features_model(encoder, chosen):
         for layer in layers:
             if isinstance(layer, MirrorAverage):
                 before = keras.Model(images, outputs, name=f"before_{layer.name}")
-                outputs = [outputs, before(layer.mirrored(images))]
+                outputs = [outputs, *(before(view) for view in layer.views(images))]
             outputs = layer(outputs)
             if getattr(layer, "data_format", None) == "channels_first":
                 raise ValueError(

@@ -225,6 +225,7 @@ OTHERS = {
     "PartialWhitening",
     "Patches",
     "Power",
+    "RotationAverage",
     "SaltAndPepperNoise",
     "Selection",
     "SoftKSparse",

@@ -13,6 +13,7 @@ from keras_sae.layers import (
     KSparse,
     MirrorAverage,
     Patches,
+    RotationAverage,
     SoftKSparse,
     SoftThreshold,
     Standardize,
@@ -106,6 +107,32 @@ def test_a_mirror_average_is_that_of_an_image_and_its_mirror_image(model, tmp_pa
     assert len(mirrored.weights) == len(plain.weights) + 2  # mean and deviation of the features
     with pytest.raises(ValueError, match="inputs of the model must be images"):
         DenseAutoencoder(6, 8, features=MirrorAverage())
+
+
+def test_a_rotation_average_is_that_of_an_image_and_of_turned_images(model, tmp_path):
+    plain = model.with_features({"encode": [BothSigns(), GridPooling(2)]})
+    turned = model.with_features({"encode": [BothSigns(), GridPooling(2), RotationAverage([180, 360]), Standardize()]})
+    turned.adapt_features(IMAGES)
+    features = as_numpy(plain.features(IMAGES))
+    mean = (2 * features + as_numpy(plain.features(IMAGES[:, ::-1, ::-1]))) / 3
+    expected = (mean - mean.mean(axis=0)) / mean.std(axis=0)
+    np.testing.assert_allclose(as_numpy(turned.features(IMAGES)), expected, atol=2e-3)
+    turned.save_to_preset(tmp_path / "preset")
+    again = SparseAutoencoder.from_preset(tmp_path / "preset")
+    np.testing.assert_allclose(again.features.predict(IMAGES, verbose=0), expected, atol=2e-3)
+
+
+def test_images_turn_counterclockwise_by_linear_interpolation():
+    y, x = np.mgrid[:9, :11].astype("float32")
+    (view,) = RotationAverage([20]).views((3 * x - y)[None, :, :, None])
+    cos, sin = np.cos(np.pi / 9), np.sin(np.pi / 9)
+    from_y, from_x = 4 + sin * (x - 5) + cos * (y - 4), 5 + cos * (x - 5) - sin * (y - 4)
+    inside = (from_y >= 0) & (from_y <= 8) & (from_x >= 0) & (from_x <= 10)
+    assert inside.sum() == 75  # corners turn out of the image
+    np.testing.assert_allclose(as_numpy(view)[0, :, :, 0][inside], (3 * from_x - from_y)[inside], atol=1e-4)
+    outside = (from_y < -1) | (from_y > 9) | (from_x < -1) | (from_x > 11)
+    assert outside.any()
+    assert (as_numpy(view)[0, :, :, 0][outside] == 0).all()
 
 
 def test_one_model_reads_images_of_any_size(model):
