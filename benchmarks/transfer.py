@@ -2,7 +2,7 @@
 
     python benchmarks/transfer.py [--preset NAME ...] [--task NAME] [--images TRAIN TEST] [--labels N ...] [--data-dir DIR]
     python benchmarks/transfer.py --preset cifar10_conv_small_ksparse --task cifar10 --labels 100 1000 10000
-        --batch-size 64 --steps 400 --learning-rate 3e-4 --network-steps 1000
+        --batch-size 64 --steps 500 --learning-rate 3e-4 --scratch-learning-rate 3e-3 --network-steps 3000
     python benchmarks/transfer.py --preset cifar10_conv_small_ksparse --task FOLDER --size 32 64
 
 Four classifiers are compared: logistic regression on the frozen features, logistic regression on raw pixels, the fine-tuned
@@ -51,6 +51,7 @@ def main():
     parser.add_argument("--steps", type=int, default=2000, help="training steps of each network (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=128, help="(default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="(default: %(default)s)")
+    parser.add_argument("--scratch-learning-rate", type=float, help="of the network from scratch (default: --learning-rate)")
     parser.add_argument("--iterations", type=int, default=150, help="of logistic regression, at most (default: %(default)s)")
     parser.add_argument("--size", type=int, nargs="+", default=[None], help="side of the images of a folder, in pixels")
     parser.add_argument("--network-steps", type=int, default=0, help="of the small network; 0 leaves it out")
@@ -72,6 +73,7 @@ def main():
             steps=options.steps,
             batch_size=options.batch_size,
             learning_rate=options.learning_rate,
+            scratch_learning_rate=options.scratch_learning_rate,
             baselines=("raw_pixels",),
             iterations=options.iterations,
             validation=min(10_000, len(train[0]) // 5),

@@ -15,6 +15,7 @@ def transfer(
     steps=2000,
     batch_size=128,
     learning_rate=1e-3,
+    scratch_learning_rate=None,
     seed=0,
     report=None,
     cache=None,
@@ -37,6 +38,8 @@ def transfer(
         draws: Integer, at least 1. With few labels, errors are averaged over this many draws.
         steps, batch_size, learning_rate: Training of the networks. With fewer images than `batch_size`, a batch holds them all.
             `steps=0` leaves the networks out.
+        scratch_learning_rate: Float, the learning rate of the network from scratch, which bears a larger one. By default
+            `learning_rate`.
         seed: Integer.
         report: Function called with a sentence before each step that takes long and with each error, such as `print`.
         cache: As in `probe_encoder`.
@@ -59,6 +62,7 @@ def transfer(
             rows[-1][name] = {key: few[key] for key in ("error", "interval")}
             report(_in_words(name, rows[-1]))
     starts = {"fine_tuned": model, "from_scratch": untrained(model, seed, x)} if steps else {}
+    rates = {"fine_tuned": learning_rate, "from_scratch": scratch_learning_rate or learning_rate}
     for figures in rows:
         number = figures["labels"]
         batch = min(batch_size, number)
@@ -69,7 +73,7 @@ def transfer(
             wrong = []
             for draw in range(1 if number == count else draws):
                 chosen = np.arange(count) if number == count else balanced(labels, number, np.random.default_rng([seed, draw]))
-                tuning = {"epochs": epochs, "batch_size": batch, "learning_rate": learning_rate, "report": None}
+                tuning = {"epochs": epochs, "batch_size": batch, "learning_rate": rates[name], "report": None}
                 part = x[chosen], labels[chosen]
                 head = linear_classifier(encode(start.features, part[0]), part[1], C, iterations) if start is model else None
                 wrong.append(wrong_when_tuned(start, part, test, 0, 0.0, seed=seed + draw, head_weights=head, **tuning)[0])
