@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_sae.evaluation import finetune, transfer
+from keras_sae.evaluation._adversarial import AdversarialClassifier
 from keras_sae.layers import GridPooling, KSparse
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, StackedAutoencoder
 
@@ -67,6 +68,50 @@ def test_dropout_reaches_inputs_and_every_level_and_momentum_is_of_sgd(monkeypat
     assert dropped == [nearly_all] * 2
     top = of(encoder.layers[-2](np.zeros((8, 30), "float32")))
     np.testing.assert_allclose(of(encoder(x, training=True)), top, rtol=1e-5)
+
+
+def test_selections_keep_in_training_what_they_keep_at_inference(monkeypatch):
+    classifiers, fit, of = [], keras.Model.fit, keras.ops.convert_to_numpy
+    monkeypatch.setattr(keras.Model, "fit", lambda self, *a, **k: (classifiers.append(self), fit(self, *a, **k)))
+    x, labels = task(8)[0], np.arange(8) % 2
+    stack = StackedAutoencoder(3, [8, 6], sparsity=KSparse(2, alpha=2))
+    assert np.abs(of(stack.features(x, training=True)) - of(stack.features(x))).max() > 1e-3
+    finetune(stack, (x, labels), (x, labels), epochs=1)
+    np.testing.assert_allclose(of(classifiers[0](x, training=True)), of(classifiers[0](x)), rtol=1e-5)
+    assert all(layer.trainable for layer in stack.encoder.layers)
+
+
+def test_an_adversarial_input_moves_by_the_sign_of_the_gradient_of_the_loss(monkeypatch):
+    classifiers, fit, of = [], keras.Model.fit, keras.ops.convert_to_numpy
+    monkeypatch.setattr(keras.Model, "fit", lambda self, *a, **k: (classifiers.append(self), fit(self, *a, **k)))
+    x, labels = task(40)
+    model = DenseAutoencoder(3, 4, activation="linear")
+    options = {"epochs": 1, "batch_size": 20, "dropout": 0.5, "input_dropout": 0.5, "head_epochs": 1}
+    finetune(model, (x, labels), (x, labels), **options, adversarial=0.25)
+    head, whole = classifiers
+    assert not hasattr(head, "adversarial")
+    kernel, bias, top, top_bias = (of(weight) for weight in whole.trainable_weights)
+    logits = (x @ kernel + bias) @ top + top_bias
+    surplus = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) - np.eye(3)[labels - 3]
+    expected = x + 0.25 * np.sign(surplus @ top.T @ kernel.T)
+    harder = of(whole.adversarial(keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(labels - 3)))
+    np.testing.assert_allclose(harder, expected, atol=1e-6)
+    with pytest.raises(ValueError, match=r"adversarial.*at least 0"):
+        finetune(model, (x, labels), (x, labels), adversarial=-0.1)
+
+
+def test_the_loss_is_the_mean_of_that_of_the_inputs_and_of_adversarial_inputs():
+    x, labels = task(8)
+    inputs = keras.Input((3,))
+    outputs = keras.layers.Dense(3, activation="softmax")(inputs)
+    plain, adversarial = keras.Model(inputs, outputs), AdversarialClassifier(inputs, outputs, 0.5)
+    for each in (plain, adversarial):
+        each.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    harder = adversarial.adversarial(keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(labels - 3))
+    losses = [plain.evaluate(each, labels - 3, verbose=0) for each in (x, keras.ops.convert_to_numpy(harder))]
+    assert losses[1] > losses[0] + 0.1
+    assert adversarial.train_on_batch(x, labels - 3) == pytest.approx(np.mean(losses), rel=1e-5)
+    assert adversarial.evaluate(x, labels - 3, verbose=0) == pytest.approx(losses[0], rel=1e-5)
 
 
 @pytest.mark.slow
