@@ -178,7 +178,6 @@ def test_codes_of_65536_units_are_encoded_in_bounded_memory(in_fresh_process):
 
 
 def test_wide_layers_inside_a_nested_model_make_batches_small():
-    model = DenseAutoencoder(6, 20, KSparse(3))  # the widest layer has 20 entries
-    classifier = keras.Sequential([model.encoder, keras.layers.Dense(2)])
-    for each in (model.encoder, classifier):
-        assert [len(batch) for batch in batches_of(each, X, most_entries=100)] == [5, 2]
+    narrow = keras.Sequential([keras.Input((6,)), keras.layers.Dense(20), keras.layers.Dense(2)])
+    for model in (narrow, keras.Sequential([keras.Input((6,)), narrow, keras.layers.Dense(2)])):
+        assert [len(batch) for batch in batches_of(model, X, most_entries=100)] == [5, 2]
