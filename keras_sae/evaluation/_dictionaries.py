@@ -43,9 +43,7 @@ def start_from(kind, model, x, seed=0):
         units = units - mean
         if kind == "k_means":
             units = k_means(many - mean, units, both_signs)
-        set_units(layer, units)
-        if mean.any():
-            layer.bias.assign(-_of_norm_1(units) @ mean)
+        set_units(layer, units, mean)
 
 
 def k_means(samples, centres, both_signs=False, steps=_STEPS):

@@ -52,9 +52,7 @@ class Probe:
         if isinstance(train_codes, FeatureFile):
             self._x, self._scale = train_codes.over_deviation()
         else:
-            codes = np.asarray(train_codes, "float32").reshape(len(train_codes), -1)
-            self._scale = np.float32(codes.std(dtype="float64") or 1)
-            self._x = compress(codes / self._scale)
+            self._x, self._scale = _over_deviation(train_codes)
         self._classes, labels = np.unique(train_labels, return_inverse=True)
         self._iterations = iterations
         held = held_out_of(len(labels), validation)
@@ -178,10 +176,16 @@ def fit(x, labels, C, iterations=150, start=None):
 
 def linear_classifier(codes, labels, C, iterations):
     """Kernel and bias of the classifier that `Probe` fits with this `C`, for codes that are not scaled."""
-    codes = codes.reshape(len(codes), -1)
-    scale = np.float32(codes.std(dtype="float64") or 1)
-    weights = fit(compress(codes / scale), np.unique(labels, return_inverse=True)[1], C, iterations)
+    x, scale = _over_deviation(codes)
+    weights = fit(x, np.unique(labels, return_inverse=True)[1], C, iterations)
     return weights[:-1] / scale, weights[-1]
+
+
+def _over_deviation(codes):
+    """Codes `(n, ...)` as what `fit` reads, `(n, features)`, divided by their overall deviation; and this deviation."""
+    codes = np.asarray(codes, "float32").reshape(len(codes), -1)
+    scale = np.float32(codes.std(dtype="float64") or 1)
+    return compress(codes / scale), scale
 
 
 def scores(x, weights):

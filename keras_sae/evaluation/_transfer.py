@@ -16,6 +16,7 @@ def transfer(
     batch_size=128,
     learning_rate=1e-3,
     scratch_learning_rate=None,
+    iterations=150,
     seed=0,
     report=None,
     cache=None,
@@ -40,6 +41,7 @@ def transfer(
             `steps=0` leaves the networks out.
         scratch_learning_rate: Float, the learning rate of the network from scratch, which bears a larger one. By default
             `learning_rate`.
+        iterations: Integer, the maximum number of L-BFGS iterations of each logistic regression.
         seed: Integer.
         report: Function called with a sentence before each step that takes long and with each error, such as `print`.
         cache: As in `probe_encoder`.
@@ -51,9 +53,8 @@ def transfer(
     """
     report = report or (lambda sentence: None)
     (x, labels), count = train, len(train[0])
-    options = {"few_labels": few_labels, "draws": draws, "seed": seed, "report": report, "cache": cache, **probe_options}
-    probed = probe_encoder(model, train, test, **options)
-    iterations = probe_options.get("iterations", 150)
+    options = {"few_labels": few_labels, "draws": draws, "seed": seed, "report": report, "cache": cache}
+    probed = probe_encoder(model, train, test, iterations=iterations, **options, **probe_options)
     rows = []
     for number in (*few_labels, count):
         rows.append({"labels": int(number)})

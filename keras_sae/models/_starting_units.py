@@ -109,12 +109,15 @@ def samples_of(model, x, count, layer="encode", seed=0):
     return drawn[random.choice(len(drawn), count, replace=len(drawn) < count)]
 
 
-def set_units(encode, samples):
-    """Sets the kernel of a layer to samples `(units, entries)`, scaled to norm 1, and its bias to 0."""
-    kernel = (samples / np.linalg.norm(samples, axis=1, keepdims=True)).T.reshape(encode.kernel.shape)
-    encode.kernel.assign(kernel)
+def set_units(encode, samples, mean=None):
+    """Sets the kernel of a layer to samples `(units, entries)`, scaled to norm 1, and its bias to 0.
+
+    With a `mean` `(entries,)`, the bias takes away the response to it: units respond to what deviates from the mean.
+    """
+    units = samples / np.linalg.norm(samples, axis=1, keepdims=True)
+    encode.kernel.assign(units.T.reshape(encode.kernel.shape))
     if encode.bias is not None:
-        encode.bias.assign(np.zeros(encode.bias.shape))
+        encode.bias.assign(np.zeros(encode.bias.shape) if mean is None else -units @ mean)
 
 
 def _places(maps, window, places, random):
