@@ -28,15 +28,16 @@ def test_encoder_weights_excite_their_unit_most(model):
 
 
 def test_features_of_patches_are_those_of_the_patch_where_the_unit_is_active():
-    # Of images of one size, and of any size: the same weights, the same features.
+    # Of images of one size, of any size, and with a border of zeros: the same weights, the same features.
     features = []
-    for size in (8, None):
-        model = ConvolutionalAutoencoder((size, size, 1), [5], kernel_size=1, strides=1, preprocessing=[Patches(3)])
+    for size, border in ((8, []), (None, []), (None, [keras.layers.ZeroPadding2D(2, data_format="channels_last")])):
+        model = ConvolutionalAutoencoder((size, size, 1), [5], kernel_size=1, strides=1, preprocessing=[*border, Patches(3)])
         kernel = next(layer for layer in model.decoder.layers if layer.weights).weights[0]
         kernel.assign(np.arange(np.prod(kernel.shape)).reshape(kernel.shape))
         features.append(visualization.decoder_features(model))
     assert features[0].shape == (5, 3, 3, 1)
     np.testing.assert_allclose(features[0], features[1], rtol=1e-5)
+    np.testing.assert_allclose(features[0], features[2], rtol=1e-5)
 
 
 def test_encoder_weights_of_a_convolution_are_its_kernels():
