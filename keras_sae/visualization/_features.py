@@ -1,10 +1,9 @@
 import keras
 import numpy as np
 
-from keras_sae.layers import Patches
 from keras_sae.visualization._figure import check_drawn, draw, grid, mean_of_units
+from keras_sae.visualization._patch_shapes import patches_of
 
-_BORDERS = (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)
 _ENTRIES = 2**25  # of codes that are in memory at a time
 
 
@@ -12,8 +11,8 @@ def decoder_features(model, units=None):
     """What each unit adds to a reconstruction: `decoder(code with this unit alone) - decoder(zeros)`.
 
     For a linear decoder these are its rows, and every reconstruction is a weighted sum of them. In a code of maps, the unit is
-    active at the middle position alone. Of a model that begins with `Patches`, with or without a border of zeros, they are
-    patches, as they are after the preprocessing: whitened, for example.
+    active at the middle position alone. Of a model whose preprocessing cuts `Patches`, they are patches, as they are after the
+    preprocessing: whitened, for example.
 
     Args:
         model: A `SparseAutoencoder`.
@@ -24,7 +23,7 @@ def decoder_features(model, units=None):
         Where the model reads images of any size, as small as a unit reaches; where it cuts `Patches`, of the shape of a patch.
     """
     shape = tuple(model.decoder.inputs[0].shape[1:])
-    patches = _patches_of_inputs(model)
+    patches = patches_of(model)
     if patches and None in shape:
         shape = (*[1] * (len(shape) - 1), shape[-1])  # one patch, which a unit changes alone
     shape = tuple(size or _reach(model.decoder) for size in shape)
@@ -39,15 +38,9 @@ def decoder_features(model, units=None):
         parts.append(drawn[(slice(None), *middle)] if patches else drawn)
     drawn = np.concatenate(parts) if parts else nothing[:0]
     if patches:
-        drawn = drawn.reshape(len(drawn), *[patches.size] * len(middle), model.encoder.inputs[0].shape[-1])
+        drawn = drawn.reshape(len(drawn), *[patches.size] * len(middle), -1)
     norms = np.sqrt((drawn.reshape(len(drawn), -1) ** 2).sum(axis=1))
     return drawn / np.maximum(norms, 1e-12).reshape(-1, *[1] * (drawn.ndim - 1))
-
-
-def _patches_of_inputs(model):
-    """The layer that cuts the inputs into patches, with or without a border around them; None where there is none."""
-    first = next(layer for layer in model.encoder.layers[1:] if not isinstance(layer, _BORDERS))
-    return first if isinstance(first, Patches) else None
 
 
 def _reach(decoder):
