@@ -11,8 +11,12 @@ class DistributedModel(keras.Model):
     """A Keras model that trains, evaluates and predicts under every synchronous strategy of `tf.distribute`.
 
     Keras' own trainer fails under `tf.distribute.MultiWorkerMirroredStrategy`. Under `MirroredStrategy` it fails if the first
-    batch does not divide evenly, or if `steps_per_execution` does not divide the steps of an epoch. These things differ here,
-    and only under a strategy:
+    batch does not divide evenly, or if `steps_per_execution` does not divide the steps of an epoch. These things differ here:
+
+    - A step waits for its data. In Keras, the end of a data set of unknown size may be counted in `optimizer.iterations`, as a
+      step that was never taken, so that Adam and schedules go on differently from run to run and replica to replica.
+
+    And only under a strategy:
 
     - A model is built from the batch of one replica, not from a mean over the batches of all replicas.
     - The logs of a step are those of the first replica of this worker. The logs of an epoch cover all replicas, as in Keras.
@@ -66,6 +70,18 @@ class DistributedModel(keras.Model):
                     "own samples. Create it inside `with strategy.scope():`, like the model."
                 )
 
+    @functools.wraps(keras.Model.train_step)
+    def train_step(self, *args, **kwargs):
+        if keras.backend.backend() != "tensorflow":
+            return super().train_step(*args, **kwargs)
+        import tensorflow as tf
+
+        if self.built and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)  # variables whose creation waits for data cannot be compiled by XLA
+        tensors = [tensor for tensor in tf.nest.flatten((args, kwargs), expand_composites=True) if tf.is_tensor(tensor)]
+        with tf.control_dependencies(tensors):
+            return super().train_step(*args, **kwargs)
+
     def make_train_function(self, force=False):
         if not self._has_replicas():
             return super().make_train_function(force)
@@ -109,14 +125,8 @@ def _steps(model, step):
         logs = strategy.run(step, args=(data,))
         return keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], logs)
 
-    first_step = one_step
-    if model.steps_per_execution > 1 and not model.run_eagerly:
-        # A function that is not inlined waits for its data. At the end of a data set of unknown size there is no data, and the
-        # step would be counted in `optimizer.iterations` without being taken, which Keras avoids.
-        first_step = tf.function(one_step, experimental_attributes={"_noinline": True})
-
     def several_steps(iterator):
-        logs = first_step(iterator.get_next())
+        logs = one_step(iterator.get_next())
 
         def one_more(number, logs):
             data = iterator.get_next_as_optional()

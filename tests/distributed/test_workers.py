@@ -74,6 +74,27 @@ def test_a_data_set_of_unknown_size_ends_as_on_one_device(steps_per_execution, t
 
 
 @tensorflow_only
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(("steps_per_execution", "jit_compile"), [(1, False), (2, False), (1, True)])
+def test_the_end_of_the_data_is_not_counted_as_a_step(steps_per_execution, jit_compile, replicas, two_replicas):
+    import tensorflow as tf
+
+    def batches():
+        for _ in range(4):
+            yield np.ones((10, 6), "float32")
+        time.sleep(0.2)  # the end is late, so whatever does not wait for data has happened by then
+
+    strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
+    with strategy.scope():
+        model = DenseAutoencoder(6, 4)
+        model.compile("adam", "mse", steps_per_execution=steps_per_execution, jit_compile=jit_compile)
+    model.fit(tf.data.Dataset.from_generator(batches, output_signature=tf.TensorSpec((None, 6))), epochs=2, verbose=0)
+    counts = strategy.experimental_local_results(model.optimizer.iterations.value)
+    assert [int(count) for count in counts] == [8] * replicas
+
+
+@tensorflow_only
 def test_a_first_batch_may_be_uneven(two_replicas):
     x = np.random.default_rng(0).uniform(size=(7, 6)).astype("float32")
     with two_replicas.scope():
