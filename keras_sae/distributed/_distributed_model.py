@@ -1,5 +1,6 @@
-"""The trainer of Keras, repaired for `tf.distribute`."""
+"""The trainer of Keras, repaired for data sets of unknown size and for `tf.distribute`."""
 
+import contextlib
 import functools
 
 import keras
@@ -13,8 +14,9 @@ class DistributedModel(keras.Model):
     Keras' own trainer fails under `tf.distribute.MultiWorkerMirroredStrategy`. Under `MirroredStrategy` it fails if the first
     batch does not divide evenly, or if `steps_per_execution` does not divide the steps of an epoch. These things differ here:
 
-    - A step waits for its data. In Keras, the end of a data set of unknown size may be counted in `optimizer.iterations`, as a
-      step that was never taken, so that Adam and schedules go on differently from run to run and replica to replica.
+    - A step waits for its data. In Keras, the end of a data set of unknown size may be counted as one more step, by
+      `optimizer.iterations`, so that Adam and schedules go on differently from run to run and from replica to replica, and by
+      metrics if the size of a batch is fixed: four batches of mean loss 1 then have the mean 0.8.
 
     And only under a strategy:
 
@@ -72,15 +74,13 @@ class DistributedModel(keras.Model):
 
     @functools.wraps(keras.Model.train_step)
     def train_step(self, *args, **kwargs):
-        if keras.backend.backend() != "tensorflow":
+        with _waiting_for(args, kwargs):
             return super().train_step(*args, **kwargs)
-        import tensorflow as tf
 
-        if self.built and not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)  # variables whose creation waits for data cannot be compiled by XLA
-        tensors = [tensor for tensor in tf.nest.flatten((args, kwargs), expand_composites=True) if tf.is_tensor(tensor)]
-        with tf.control_dependencies(tensors):
-            return super().train_step(*args, **kwargs)
+    @functools.wraps(keras.Model.test_step)
+    def test_step(self, *args, **kwargs):
+        with _waiting_for(args, kwargs):
+            return super().test_step(*args, **kwargs)
 
     def make_train_function(self, force=False):
         if not self._has_replicas():
@@ -113,6 +113,23 @@ class DistributedModel(keras.Model):
             data_batch = keras.tree.map_structure(lambda value: replicas_of(value)[0], next(batches))
             break
         return super()._maybe_symbolic_build(data_batch=data_batch)
+
+
+@contextlib.contextmanager
+def _waiting_for(*data):
+    """Lets operations that do not read the data of a step run after the data is there, and not where there is no more."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    def create(next_creator, **arguments):
+        with tf.control_dependencies(None):  # variables of optimizers and metrics are made before all steps, or XLA refuses
+            return next_creator(**arguments)
+
+    tensors = [tensor for tensor in tf.nest.flatten(data, expand_composites=True) if tf.is_tensor(tensor)]
+    with tf.control_dependencies(tensors), tf.variable_creator_scope(create):
+        yield
 
 
 def _steps(model, step):

@@ -80,16 +80,22 @@ def test_a_data_set_of_unknown_size_ends_as_on_one_device(steps_per_execution, t
 def test_the_end_of_the_data_is_not_counted_as_a_step(steps_per_execution, jit_compile, replicas, two_replicas):
     import tensorflow as tf
 
-    def batches():
-        for _ in range(4):
-            yield np.ones((10, 6), "float32")
-        time.sleep(0.2)  # the end is late, so whatever does not wait for data has happened by then
+    x = np.random.default_rng(0).uniform(size=(40, 6)).astype("float32")
 
+    def late_end():  # so whatever does not wait for data has happened by then
+        time.sleep(0.2)
+        yield from ()
+
+    dataset = tf.data.Dataset.from_tensor_slices(x).batch(10, drop_remainder=True)
+    dataset = dataset.concatenate(tf.data.Dataset.from_generator(late_end, output_signature=dataset.element_spec))
     strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
     with strategy.scope():
         model = DenseAutoencoder(6, 4)
-        model.compile("adam", "mse", steps_per_execution=steps_per_execution, jit_compile=jit_compile)
-    model.fit(tf.data.Dataset.from_generator(batches, output_signature=tf.TensorSpec((None, 6))), epochs=2, verbose=0)
+        model.compile("sgd", "mse", metrics=["mae"], steps_per_execution=steps_per_execution, jit_compile=jit_compile)
+    expected = model.evaluate(x, batch_size=10, return_dict=True, verbose=0)
+    assert model.evaluate(dataset, return_dict=True, verbose=0) == pytest.approx(expected, rel=1e-5)
+    model.optimizer.learning_rate = 0.0
+    assert model.fit(dataset, epochs=2, verbose=0).history["mae"] == pytest.approx([expected["mae"]] * 2, rel=1e-5)
     counts = strategy.experimental_local_results(model.optimizer.iterations.value)
     assert [int(count) for count in counts] == [8] * replicas
 
