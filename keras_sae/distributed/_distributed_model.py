@@ -21,6 +21,7 @@ class DistributedModel(keras.Model):
     And only under a strategy:
 
     - A model is built from the batch of one replica, not from a mean over the batches of all replicas.
+    - The arrays that a generator or `PyDataset` gives stay as they are. TensorFlow uses their memory, and would write into it.
     - The logs of a step are those of the first replica of this worker. The logs of an epoch cover all replicas, as in Keras.
     - If a `tf.data.Dataset` does not say how to shard it among workers, it is sharded by elements, because by files some
       workers would get none of a small data set. For many files, `AutoShardPolicy.FILE` reads less.
@@ -138,8 +139,15 @@ def _steps(model, step):
 
     strategy = model.distribute_strategy
 
+    def copied(tensor):
+        return tf.raw_ops.DeepCopy(x=tensor) if tf.is_tensor(tensor) else tensor
+
+    def step_on_copies(data):
+        # TensorFlow uses the memory of arrays that a generator or `PyDataset` gives, and on replicas writes results into it.
+        return step(tf.nest.map_structure(copied, data, expand_composites=True))
+
     def one_step(data):
-        logs = strategy.run(step, args=(data,))
+        logs = strategy.run(step_on_copies, args=(data,))
         return keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], logs)
 
     def several_steps(iterator):

@@ -101,6 +101,31 @@ def test_the_end_of_the_data_is_not_counted_as_a_step(steps_per_execution, jit_c
 
 
 @tensorflow_only
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_arrays_that_are_given_in_parts_stay_as_they_are(steps_per_execution, two_replicas):
+    memory = np.zeros(64 * 32 + 16, "float32")
+    start = -memory.ctypes.data // 4 % 16  # TensorFlow uses memory that starts at a multiple of 64 bytes without copying it
+    x = memory[start : start + 64 * 32].reshape(64, 32)
+    x[:] = np.random.default_rng(0).uniform(size=x.shape)
+    before = x.copy()
+
+    class Parts(keras.utils.PyDataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, number):
+            return (x[16 * number :][:16],)
+
+    with two_replicas.scope():
+        model = DenseAutoencoder(32, 4, center=True)
+        model.compile("adam", "mse", steps_per_execution=steps_per_execution)
+    model.evaluate(Parts(), verbose=0)
+    model.fit(Parts(), verbose=0)
+    model.predict(Parts(), verbose=0)
+    np.testing.assert_array_equal(x, before)
+
+
+@tensorflow_only
 def test_a_first_batch_may_be_uneven(two_replicas):
     x = np.random.default_rng(0).uniform(size=(7, 6)).astype("float32")
     with two_replicas.scope():
