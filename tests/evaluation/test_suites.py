@@ -77,5 +77,9 @@ def test_the_tolerances_of_the_suites():
     assert not agrees("anomaly", {**area, "classes": {"0": 95.9}}, area)
     assert agrees("probe", {"error": 5.05, "C": 1.0}, {"error": 5.0, "C": 0.1})
     assert not agrees("probe", {"error": 5.15}, {"error": 5.0})
+    assert not agrees("probe", {"features": 101}, {"features": 100})
+    wide = {"raw_pixels": {"labels_100": {"error": 60.0, "interval": [59.0, 61.0]}}}  # a third of its width is 0.67 points
+    for error, low, same in [(60.6, 59.6, True), (60.7, 59.0, False), (60.0, 58.3, False)]:
+        assert agrees("probe", {"raw_pixels": {"labels_100": {"error": error, "interval": [low, 61.0]}}}, wide) == same
     assert not agrees("denoise", {"psnr": 20.1}, {"psnr": 20.0})
     assert not agrees("features", {"gabor": {"noise": 0.3}}, {"gabor": {"noise": 0.32}})
