@@ -373,6 +373,15 @@ def test_suites_are_chosen_and_cards_updated(capsys, tmp_path, small_recipe, mon
     status, printed, _ = run(capsys, "evaluate", "--all", "--suite", "anomaly")
     assert status == 0
     assert "Its card has only features, probe." in printed
+    shutil.copytree(preset, tmp_path / "run" / "another")
+    metadata = presets.read_metadata(tmp_path / "run" / "another")
+    metadata["data"]["test_sha256"] = "0" * 64
+    write_metadata(tmp_path / "run" / "another", metadata)
+    run(capsys, "seal", tmp_path / "run" / "another")
+    status, printed, _ = run(capsys, "evaluate", "--all", "--suite", "features")
+    assert status == 1
+    assert "Not measured: The split 'test[:100]' of 'fashion_mnist_sample' differs" in printed
+    assert printed.endswith("Not measured: another.\n\nEvery other card agrees.\n")
     for arguments in ([], [preset, "--all"]):
         assert run(capsys, "evaluate", *arguments)[0] == 2
 

@@ -6,7 +6,7 @@ from keras_sae.evaluation import SUITES
 _LONGEST = 200  # characters of a figure; longer ones, such as the inputs of units, are counted
 
 SUMMARY = "measure a pretrained model again and compare with its card"
-DETAILS = "Exits with status 1 if a figure differs from the card."
+DETAILS = "Exits with status 1 if a figure differs from the card, or if `--all` could not measure a preset."
 
 
 def add_arguments(parser):
@@ -49,7 +49,7 @@ def run(options):
             print(f"Rendered {update_preset(name, suites=()) / presets.CARD}")
         return 0
     suites = None if not options.suite or "all" in options.suite else options.suite
-    cache, differing = {}, []
+    cache, differing, missing = {}, [], []
 
     def report(line):
         print(line, flush=True)
@@ -61,17 +61,27 @@ def run(options):
             if suites is not None and not set(suites) <= set(known):
                 report(f"Its card has only {', '.join(known)}.")
                 continue
-        if options.update:
-            directory = update_preset(name, options.data_dir, suites, report=report, cache=cache)
-            report(f"Updated metadata and card in {directory}")
+        try:
+            if options.update:
+                directory = update_preset(name, options.data_dir, suites, report=report, cache=cache)
+                report(f"Updated metadata and card in {directory}")
+                continue
+            rows, equal = evaluate_preset(name, options.data_dir, suites, report=report, cache=cache)
+        except (OSError, ValueError) as error:  # such as data that is not here
+            if not options.all:
+                raise
+            report(f"Not measured: {error}")
+            missing.append(name)
             continue
-        rows, equal = evaluate_preset(name, options.data_dir, suites, report=report, cache=cache)
         _print_comparison(rows)
         report("\nEvery figure agrees with the card." if equal else "\nFigures differ from the card.")
         differing += [] if equal else [name]
+    if missing:
+        print(f"\nNot measured: {', '.join(missing)}.")
     if options.all and not options.update:
-        print(f"\nFigures differ from the card of {', '.join(differing)}." if differing else "\nEvery card agrees.")
-    return 1 if differing else 0
+        those = "Every card" if not missing else "Every other card"
+        print(f"\nFigures differ from the card of {', '.join(differing)}." if differing else f"\n{those} agrees.")
+    return 1 if differing or missing else 0
 
 
 def _print_comparison(rows):
