@@ -78,7 +78,7 @@ def run(options):
         differing += [] if equal else [name]
     if missing:
         print(f"\nNot measured: {', '.join(missing)}.")
-    if options.all and not options.update:
+    if options.all and not options.update and len(missing) < len(names):
         those = "Every card" if not missing else "Every other card"
         print(f"\nFigures differ from the card of {', '.join(differing)}." if differing else f"\n{those} agrees.")
     return 1 if differing or missing else 0

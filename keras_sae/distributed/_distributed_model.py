@@ -143,11 +143,13 @@ def _steps(model, step):
         return tf.raw_ops.DeepCopy(x=tensor) if tf.is_tensor(tensor) else tensor
 
     def step_on_copies(data):
-        # TensorFlow uses the memory of arrays that a generator or `PyDataset` gives, and on replicas writes results into it.
         return step(tf.nest.map_structure(copied, data, expand_composites=True))
 
+    # TensorFlow uses the memory of arrays that a generator or `PyDataset` gives, and replicas on a CPU write results into it.
+    run_by_replica = step_on_copies if "CPU" in strategy.extended.worker_devices[0] else step
+
     def one_step(data):
-        logs = strategy.run(step_on_copies, args=(data,))
+        logs = strategy.run(run_by_replica, args=(data,))
         return keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], logs)
 
     def several_steps(iterator):

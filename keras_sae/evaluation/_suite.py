@@ -11,13 +11,16 @@ def within(tolerances):
     """How measured figures are compared with those of a card, for `Suite.agrees`.
 
     Args:
-        tolerances: Dictionary from keys of figures to absolute tolerances. A key counts for all figures below it. Other figures
-            may differ by 0.1 percent: float32 sums differ between machines, and with them single test images and units.
+        tolerances: Dictionary from keys of figures to absolute tolerances, or to functions of the path and the card's figures
+            that return them. A key counts for all figures below it. Other figures may differ by 0.1 percent: float32 sums
+            differ between machines, and with them single test images and units.
     """
 
     def agrees(path, measured, card):
-        absolute = [tolerances[key] for key in path if key in tolerances]
-        tolerance = {"abs_tol": absolute[0], "rel_tol": 0} if absolute else {"rel_tol": 1e-3}
+        absolute = next((tolerances[key] for key in path if key in tolerances), None)
+        if callable(absolute):
+            absolute = absolute(path, card)
+        tolerance = {"rel_tol": 1e-3} if absolute is None else {"abs_tol": absolute, "rel_tol": 0}
         return math.isclose(measured[path], card[path], **tolerance)
 
     return agrees
