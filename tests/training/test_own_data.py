@@ -97,3 +97,32 @@ def test_windows_of_a_series_train(tmp_path):
     assert model.input_shape == (None, 16, 1)
     with pytest.raises(ValueError, match="Give `window`"):
         load_recipe(tmp_path / "x.npy")
+
+
+def test_vectors_that_another_processor_computed_are_measured(tmp_path):
+    """Their last digits differ. Other numbers of vectors, and other integers, are other data."""
+    rng = np.random.default_rng(0)
+    vectors, pixels = rng.normal(size=(90, 6)).astype("float32"), rng.integers(256, size=(90, 6), dtype="uint8")
+
+    def save(vectors, pixels):
+        np.savez(tmp_path / "vectors.npz", train_image=vectors[:60], test_image=vectors[60:])
+        np.savez(tmp_path / "pixels.npz", train_image=pixels[:60], test_image=pixels[60:])
+
+    def published(name):
+        recipe = load_recipe(tmp_path / f"{name}.npz", ["epochs=1", "model.code_units=12"])
+        train(recipe, tmp_path / name, verbose=0)
+        return publish(tmp_path / name)
+
+    save(vectors, pixels)
+    of_vectors, of_pixels = published("vectors"), published("pixels")
+    save(np.nextafter(vectors, np.float32(9)), pixels + np.uint8(1))
+    with pytest.warns(UserWarning, match="'train' and 'test', .*another processor"):
+        assert evaluate_preset(of_vectors)[1]
+    with pytest.raises(ValueError, match="Check the data directory"):
+        evaluate_preset(of_pixels)
+    save(2 * vectors, pixels)
+    with pytest.warns(UserWarning, match="check the data directory"):
+        assert not evaluate_preset(of_vectors)[1]
+    save(vectors[:-1], pixels)
+    with pytest.raises(ValueError, match=r"Expected: 30 examples, .* Found: 29"):
+        evaluate_preset(of_vectors)
