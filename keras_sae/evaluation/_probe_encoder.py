@@ -54,12 +54,13 @@ def probe_encoder(
     of disk.
 
     For few labels, the same number of images of each class is drawn, `draws` times; a `seed` fixes the draws. All draws share
-    one penalty, the one with the lowest error on a held-out fifth of each draw; then a classifier is fitted to each whole draw.
+    one penalty, the one with the lowest mean cross-entropy on a held-out fifth of each draw (so few examples often have the
+    same error with several penalties); then a classifier is fitted to each whole draw, until it converges.
 
     Args:
         model: A `SparseAutoencoder`.
         train, test: Pairs `(images, labels)` of arrays. uint8 images are divided by 255.
-        validation, C, iterations: As in `probe`.
+        validation, C, iterations: As in `probe`, for the fits to all labels.
         few_labels: List of integers, numbers of labels.
         draws: Integer, at least 1. With few labels, errors are averaged over this many draws.
         seed: Integer. Fixes draws and random features.

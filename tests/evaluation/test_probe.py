@@ -8,7 +8,7 @@ import pytest
 
 from keras_sae.evaluation import bootstrap_interval, encode, features_on_disk, probe, probe_encoder, readout
 from keras_sae.evaluation._dictionaries import k_means, start_from
-from keras_sae.evaluation._probe import Probe, _best_from_the_middle, balanced, compress, fit
+from keras_sae.evaluation._probe import Probe, _best_from_the_middle, _FewRows, balanced, compress, fit
 from keras_sae.layers import GridPooling, KSparse, WinnerTakeAll
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, SparseCodingAutoencoder, StackedAutoencoder
 
@@ -67,6 +67,63 @@ def test_the_few_labels_alone_are_fitted_to():
     probe = Probe(x, labels, validation=100, C=[0.1])
     many, few = probe.measure(x, labels)["error"], probe.measure_with(6, x, labels)["error"]
     assert many < few < 60
+
+
+@pytest.fixture
+def few_of_many_features():
+    """60 examples of 200 uncentred features, three classes that overlap."""
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    x = random.normal(size=(60, 200)) + 5
+    x[np.arange(60), labels] += 3
+    return x.astype("float32"), labels
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_few_labels_are_fitted_exactly(few_of_many_features, mirrored, compressed):
+    LogisticRegression = pytest.importorskip("sklearn.linear_model").LogisticRegression
+    x, labels = few_of_many_features
+    below = [x, x[:, ::-1]] if mirrored else [x]
+    both, y = np.concatenate(below), np.tile(labels, len(below))
+    rows = _FewRows(pytest.importorskip("scipy.sparse").csr_array(both) if compressed else both, labels, classes=3)
+    expected = LogisticRegression(C=0.3, tol=1e-9, max_iter=10_000).fit(both.astype("float64"), y)
+    weights = rows.of_features(rows.fit(0.3))
+    np.testing.assert_allclose(weights[:-1].T, expected.coef_, atol=1e-4)
+    probabilities = expected.predict_proba(both.astype("float64"))
+    np.testing.assert_allclose(softmax(both @ weights[:-1] + weights[-1]), probabilities, atol=1e-3)
+    # The last fifth of the images, 12, is held out with its mirror images.
+    kept = np.arange(len(y)) % 60 < 48
+    expected = LogisticRegression(C=0.3, tol=1e-9, max_iter=10_000).fit(both[kept].astype("float64"), y[kept])
+    likelihoods = expected.predict_log_proba(x[48:].astype("float64"))[np.arange(12), labels[48:]]
+    assert rows.loss(rows.fit(0.3, held_out=True)) == pytest.approx(-likelihoods.mean(), rel=1e-3)
+
+
+def test_the_penalty_for_few_labels_has_the_lowest_cross_entropy():
+    # So far apart that no penalty misclassifies an example: by errors, all are alike, and the first one tried would be taken.
+    labels = np.arange(300) % 3
+    x = 100 * np.eye(3)[labels] + np.random.default_rng(0).normal(size=(300, 3))
+    found = Probe(x, labels, validation=100, C=[0.1]).measure_with(30, x, labels, C=[0.003, 0.03, 0.3, 3.0])
+    assert (found["error"], found["C"]) == (0, 3.0)
+
+
+def test_rounding_moves_no_figure_of_few_labels(few_of_many_features):
+    x, labels = few_of_many_features
+    rounded = x * (1 + np.random.default_rng(1).uniform(-3e-7, 3e-7, x.shape)).astype("float32")
+    test = np.random.default_rng(2).normal(size=(3000, 200)) + 5
+    test[np.arange(3000), np.arange(3000) % 3] += 3
+    mine, other = (Probe(v, labels, 20, [0.1]).measure_with(30, test, np.arange(3000) % 3) for v in (x, rounded))
+    assert mine["C"] == other["C"]
+    assert mine["error"] == pytest.approx(other["error"], abs=0.01)
+
+
+def test_rows_that_are_all_the_same_tell_nothing():
+    weights = _FewRows(np.zeros((6, 4), "float32"), np.array([0, 1, 0, 1, 0, 1]), classes=2)
+    assert not weights.of_features(weights.fit(1.0)).any()
+
+
+def softmax(logits):
+    return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
 
 
 def selected(z, keep):
