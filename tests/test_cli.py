@@ -270,10 +270,9 @@ def test_list_and_info(capsys):
     assert run(capsys, "list", "--markdown")[1].count("\n| [") == len(presets.names())
 
 
-def test_long_lists_on_cards_are_counted_and_not_printed(capsys):
+def test_long_lists_on_cards_are_counted_and_not_printed():
     units = {index: {"unit": index, "inputs": ["word"] * 10} for index in range(20)}
-    _evaluate._print_comparison([("units.shown", units, {}, True), ("retrieval.milliseconds", {"dense": 0.5}, None, True)])
-    printed = capsys.readouterr().out
+    printed = _evaluate._comparison([("units.shown", units, {}, True), ("retrieval.milliseconds", {"dense": 0.5}, None, True)])
     assert "20 entries" in printed
     assert "word" not in printed
     assert "{'dense': 0.5}" in printed
@@ -382,6 +381,9 @@ def test_suites_are_chosen_and_cards_updated(capsys, tmp_path, small_recipe, mon
     assert status == 1
     assert "Not measured: The split 'test[:100]' of 'fashion_mnist_sample' differs" in printed
     assert printed.endswith("Not measured: another.\n\nEvery other card agrees.\n")
+    # The same in processes: each reads the presets that this one found, and keeps what it prints for its turn.
+    assert run(capsys, "evaluate", "--all", "--suite", "features", "--jobs", "2")[:2] == (status, printed)
+    assert "Received: 0" in run(capsys, "evaluate", "--all", "--jobs", "0")[2]
     for arguments in ([], [preset, "--all"]):
         assert run(capsys, "evaluate", *arguments)[0] == 2
 
