@@ -82,13 +82,17 @@ def _print(line):
 
 def _evaluate_in_processes(places, options):
     """The outcome of each preset, by name. What each prints appears when it and those before it are done."""
+    from keras_sae.training import suites_of
+
     for threads in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):  # otherwise each process has a thread for every core
         os.environ.setdefault(threads, str(max(1, (os.cpu_count() or 1) // options.jobs)))
     outcomes = {}
+    # Those that train networks take longest. They come first, so that no process ends long after the others.
+    order = sorted(places, key=lambda name: "finetune" not in suites_of(places[name]))
     executor = ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"))
     try:
-        done = executor.map(_evaluate_quietly, places, places.values(), [options] * len(places))
-        for name, (outcome, text) in zip(places, done, strict=True):
+        done = executor.map(_evaluate_quietly, order, [places[name] for name in order], [options] * len(order))
+        for name, (outcome, text) in zip(order, done, strict=True):
             _print(text)
             outcomes[name] = outcome
     finally:
