@@ -389,6 +389,29 @@ def test_suites_are_chosen_and_cards_updated(capsys, tmp_path, small_recipe, mon
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in Linux' /proc")
+def test_killing_evaluate_ends_its_processes():
+    command = [sys.executable, "-m", "keras_sae", "evaluate", "--all", "--jobs", "2", "--suite", "finetune"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+
+    def until(condition):
+        end = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    def started():
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return [child for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+
+    until(lambda: len(started()) == 2)
+    children = started()
+    process.kill()
+    process.wait()
+    until(lambda: not any(Path(f"/proc/{child}/cmdline").exists() for child in children))
+
+
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_run_that_resumes(tmp_path, small_recipe):
     output = tmp_path / "run"
     # A background process of a shell ignores Ctrl-C. This one behaves like a foreground process.

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
 
 from keras_sae import presets
@@ -89,7 +90,7 @@ def _evaluate_in_processes(places, options):
     outcomes = {}
     # Those that train networks take longest. They come first, so that no process ends long after the others.
     order = sorted(places, key=lambda name: "finetune" not in suites_of(places[name]))
-    executor = ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"))
+    executor = ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
         done = executor.map(_evaluate_quietly, order, [places[name] for name in order], [options] * len(order))
         for name, (outcome, text) in zip(order, done, strict=True):
@@ -98,6 +99,16 @@ def _evaluate_in_processes(places, options):
     finally:
         executor.shutdown(cancel_futures=True)
     return outcomes
+
+
+def _end_with_parent():
+    """Ends this process when its parent was killed, which would otherwise leave it to measure for an hour."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _evaluate_quietly(name, place, options):
