@@ -16,8 +16,8 @@ def probe(train_codes, train_labels, test_codes, test_labels, validation=10_000,
     """The test error of a linear classifier on frozen codes.
 
     The classifier is multinomial logistic regression with an L2 penalty, fitted by L-BFGS. Codes are divided by their overall
-    standard deviation on the training data. The strength of the penalty is chosen on the last `validation` training examples;
-    then the classifier is fitted to all training examples. No choice depends on the test data.
+    standard deviation on the training data. The strength of the penalty is chosen by the cross-entropy of the last `validation`
+    training examples; then the classifier is fitted to all training examples. No choice depends on the test data.
 
     Args:
         train_codes, test_codes: Arrays of shape `(n, ...)`, flattened to `(n, features)`. Or what `features_on_disk` gives,
@@ -25,7 +25,7 @@ def probe(train_codes, train_labels, test_codes, test_labels, validation=10_000,
         train_labels, test_labels: Integer arrays of shape `(n,)`.
         validation: Integer, number of training examples held out to choose `C`; at most half of them are.
         C: Inverse strengths of the penalty to choose from, as in scikit-learn. The search starts in the middle and goes to the
-            side where the error falls, as long as it falls.
+            side where the cross-entropy falls, as long as it falls.
         iterations: Integer, the maximum number of L-BFGS iterations of a fit.
 
     Returns:
@@ -75,9 +75,10 @@ class Probe:
 
         def attempt(c, near):
             weights = fit(*train, c, iterations, near)
-            return 100 * float(np.mean(scores(held_out[0], weights).argmax(axis=1) != held_out[1])), c, weights
+            return _cross_entropy(held_out[0], held_out[1], weights), c, weights
 
-        self.validation_error, self.C, self._start = _best_from_the_middle(sorted(C), attempt, start)
+        _, self.C, self._start = _best_from_the_middle(sorted(C), attempt, start)
+        self.validation_error = 100 * float(np.mean(scores(held_out[0], self._start).argmax(axis=1) != held_out[1]))
 
     def measure(self, test_codes, test_labels):
         """Fits the classifier to all training examples and tests it. Returns what `probe` returns."""
@@ -139,12 +140,8 @@ class _FewRows:
         return fit(x, np.tile(y, len(self._rows)), C, start=self._start if start is None else start, **_CONVERGED)
 
     def loss(self, weights):
-        """The mean cross-entropy of the images held out. Two penalties often have the same number of errors, but not this."""
-        from scipy.special import log_softmax
-
-        held_out = self._y[self._kept :]
-        likelihoods = log_softmax(scores(self._rows[0, self._kept :], weights), axis=1)
-        return -likelihoods[np.arange(len(held_out)), held_out].mean()
+        """The mean cross-entropy of the images held out."""
+        return _cross_entropy(self._rows[0, self._kept :], self._y[self._kept :], weights)
 
     def of_features(self, weights):
         """The same classifier as weights of the features."""
@@ -234,6 +231,13 @@ def scores(x, weights):
         return np.concatenate([scores(part, of_part) for part, of_part in _parts(x, weights)])
     weights = weights.astype(x.dtype)
     return x @ weights[:-1] + weights[-1]
+
+
+def _cross_entropy(x, labels, weights):
+    """What chooses the penalty: two often have nearly the same number of errors, so that rounding would decide."""
+    from scipy.special import log_softmax
+
+    return -log_softmax(scores(x, weights), axis=1)[np.arange(len(labels)), labels].mean(dtype="float64")
 
 
 def _parts(x, weights):
