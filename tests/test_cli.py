@@ -381,11 +381,23 @@ def test_suites_are_chosen_and_cards_updated(capsys, tmp_path, small_recipe, mon
     assert status == 1
     assert "Not measured: The split 'test[:100]' of 'fashion_mnist_sample' differs" in printed
     assert printed.endswith("Not measured: another.\n\nEvery other card agrees.\n")
-    # The same in processes: each reads the presets that this one found, and keeps what it prints for its turn.
-    assert run(capsys, "evaluate", "--all", "--suite", "features", "--jobs", "2")[:2] == (status, printed)
     assert "Received: 0" in run(capsys, "evaluate", "--all", "--jobs", "0")[2]
     for arguments in ([], [preset, "--all"]):
         assert run(capsys, "evaluate", *arguments)[0] == 2
+
+
+@pytest.mark.slow
+def test_presets_are_evaluated_in_processes_as_in_one(capsys, tmp_path, small_recipe, monkeypatch):
+    run(capsys, "train", small_recipe, "--output", tmp_path / "run")
+    shutil.copytree(tmp_path / "run" / "preset", tmp_path / "run" / "another")
+    another = presets.read_metadata(tmp_path / "run" / "another")
+    another["metrics"]["features"]["l0"] += 3
+    write_metadata(tmp_path / "run" / "another", another)
+    monkeypatch.setattr(_catalog, "root", lambda: tmp_path / "run")
+    one = run(capsys, "evaluate", "--all", "--suite", "features")
+    assert one[0] == 1
+    assert one[1].endswith("\nFigures differ from the card of another.\n")
+    assert run(capsys, "evaluate", "--all", "--suite", "features", "--jobs", "2")[:2] == one[:2]
 
 
 @pytest.mark.slow

@@ -2,14 +2,11 @@ import numpy as np
 
 from keras_sae.evaluation._bootstrap import bootstrap_interval
 from keras_sae.evaluation._feature_file import FeatureFile
+from keras_sae.evaluation._few_rows import FewRows
+from keras_sae.evaluation._logistic_regression import compress, cross_entropy, fit, scores
 
 REGULARISATIONS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 FEW_LABELS_REGULARISATIONS = (0.003, 0.03, 0.3, 3.0)
-# Below this share of nonzero entries, a compressed matrix is several times faster.
-_SPARSE = 0.15
-# When L-BFGS stops: for all labels early, as it is fast enough then; for few labels where every processor stops.
-_EARLY = {"gtol": 1e-4}
-_CONVERGED = {"gtol": 1e-5, "ftol": 0, "maxiter": 1000}
 
 
 def probe(train_codes, train_labels, test_codes, test_labels, validation=10_000, C=REGULARISATIONS, iterations=150):
@@ -75,7 +72,7 @@ class Probe:
 
         def attempt(c, near):
             weights = fit(*train, c, iterations, near)
-            return _cross_entropy(held_out[0], held_out[1], weights), c, weights
+            return cross_entropy(held_out[0], held_out[1], weights), c, weights
 
         _, self.C, self._start = _best_from_the_middle(sorted(C), attempt, start)
         self.validation_error = 100 * float(np.mean(scores(held_out[0], self._start).argmax(axis=1) != held_out[1]))
@@ -88,7 +85,7 @@ class Probe:
     def measure_with(self, labels, test_codes, test_labels, draws=5, C=FEW_LABELS_REGULARISATIONS, seed=0):
         """The same with only `labels` labelled examples, drawn `draws` times. See `few_labels` of `probe_encoder`."""
         drawn = [balanced(self._few, labels, np.random.default_rng([seed, draw])) for draw in range(draws)]
-        of_draws = [_FewRows(self._x[self._rows[:, images].ravel()], self._few[images], len(self._classes)) for images in drawn]
+        of_draws = [FewRows(self._x[self._rows[:, images].ravel()], self._few[images], len(self._classes)) for images in drawn]
 
         def attempt(c, near):
             fits = [rows.fit(c, start, held_out=True) for rows, start in zip(of_draws, near, strict=True)]
@@ -107,108 +104,9 @@ class Probe:
         return self._classes[scores(codes, weights).argmax(axis=1)] != np.asarray(labels)
 
 
-class _FewRows:
-    """Features of few labelled examples on their principal axes, and the classifiers of them.
-
-    A linear classifier with an L2 penalty reads products of rows alone. Rows on their principal axes have the same products, up
-    to the mean, which the bias reads, and fewer columns than rows. So fits are fast, exact (float64), and go on until they
-    converge.
-
-    Args:
-        x: float32 array, or its compressed form, of shape `(n, features)`. It may have the mirror images below the images.
-        labels: Integer array, the label of each image, starting at 0. The last fifth of the images is held out.
-        classes: Integer, the number of classes.
-    """
-
-    def __init__(self, x, labels, classes):
-        self._x, self._y = x, labels
-        self._kept = len(labels) - max(1, len(labels) // 5)
-        dense = x.toarray() if hasattr(x, "toarray") else x
-        dense = dense.astype("float64")
-        dense -= dense.mean(axis=0)
-        squares, axes = np.linalg.eigh(dense @ dense.T)
-        above = squares > 1e-12 * squares[-1]
-        lengths = np.sqrt(squares[above])
-        self._axes = axes[:, above] / lengths
-        self._rows = (axes[:, above] * lengths).reshape(len(dense) // len(labels), len(labels), len(lengths))
-        self._start = np.zeros((len(lengths) + 1, classes))
-
-    def fit(self, C, start=None, held_out=False):
-        """The weights on the axes: the kernel, and below it the bias. With `held_out`, without the last fifth."""
-        y = self._y[: self._kept] if held_out else self._y
-        x = np.concatenate(self._rows[:, : len(y)])
-        return fit(x, np.tile(y, len(self._rows)), C, start=self._start if start is None else start, **_CONVERGED)
-
-    def loss(self, weights):
-        """The mean cross-entropy of the images held out."""
-        return _cross_entropy(self._rows[0, self._kept :], self._y[self._kept :], weights)
-
-    def of_features(self, weights):
-        """The same classifier as weights of the features."""
-        kernel = self._x.T @ (self._axes @ weights[:-1])
-        return np.concatenate([kernel, weights[-1:] - (self._x @ kernel).mean(axis=0, keepdims=True)])
-
-
 def held_out_of(count, validation):
     """How many of `count` training examples are held out to choose the penalty."""
     return min(validation, count // 2)
-
-
-def fit(x, labels, C, iterations=150, start=None, **options):
-    """Fits multinomial logistic regression with an L2 penalty by L-BFGS, the objective of scikit-learn's `LogisticRegression`.
-
-        mean_i  -log softmax(x[i] @ kernel + bias)[labels[i]]  +  ||kernel||**2 / (2 * C * n)
-
-    scikit-learn works in float64 and copies float32 features to it in every step, which takes ten times as long. Here products
-    with features are in float32, or of a compressed matrix, and the rest is in float64.
-
-    Args:
-        x: float32 or float64 array of shape `(n, features)`, its compressed form (`compress`), or a `FeatureFile`.
-        labels: Integer array of shape `(n,)`, starting at 0.
-        C: Float above 0, the inverse strength of the penalty.
-        iterations: Integer, the maximum number of iterations. The fit stops earlier if no entry of the gradient exceeds 1e-4.
-        start: Weights of an earlier fit to start from. Zeros by default.
-        options: Other options of SciPy's L-BFGS-B.
-
-    Returns:
-        float64 array of shape `(features + 1, classes)`: the kernel, and below it the bias.
-
-    Raises:
-        ImportError: scikit-learn, which brings SciPy and threadpoolctl, is not installed.
-    """
-    try:
-        from scipy.optimize import minimize
-        from threadpoolctl import threadpool_limits
-    except ImportError as error:
-        raise ImportError('The probe needs scikit-learn: pip install "keras_sae[evaluation]".') from error
-
-    rows = len(labels)
-    classes = int(labels.max()) + 1 if start is None else start.shape[1]
-    shape = (x.shape[1] + 1, classes)
-    one_hot = np.eye(classes, dtype="float32")[labels]
-    decay = 1 / (C * rows)
-
-    def objective(flat):
-        weights = flat.reshape(shape)
-        loss, gradient, start = decay / 2 * (weights[:-1] ** 2).sum(), 0.0, 0
-        for part, of_part in _parts(x, weights):
-            wanted = one_hot[start : start + part.shape[0]]
-            logits = scores(part, of_part)
-            logits -= logits.max(axis=1, keepdims=True)
-            exponentials = np.exp(logits)
-            total = exponentials.sum(axis=1, keepdims=True)
-            loss += (np.log(total[:, 0]) - (logits * wanted).sum(axis=1)).sum(dtype="float64") / rows
-            error = (exponentials / total - wanted) / np.float32(rows)  # (part, classes)
-            gradient = gradient + np.concatenate([part.T @ error, error.sum(axis=0, keepdims=True)]).astype("float64")
-            start += part.shape[0]
-        gradient[:-1] = gradient[:-1] / getattr(x, "scale", 1) + decay * weights[:-1]
-        return float(loss), gradient.ravel()
-
-    start = np.zeros(shape) if start is None else start
-    options = {"maxiter": iterations, **_EARLY, **options}
-    # The many small products of L-BFGS gain nothing from threads. On a busy machine, threads wait for each other in each one.
-    with threadpool_limits(1, user_api="blas"):
-        return minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(shape)
 
 
 def linear_classifier(codes, labels, C, iterations):
@@ -223,40 +121,6 @@ def _over_deviation(codes):
     codes = np.asarray(codes, "float32").reshape(len(codes), -1)
     scale = np.float32(codes.std(dtype="float64") or 1)
     return compress(codes / scale), scale
-
-
-def scores(x, weights):
-    """The logits of each row, `(n, classes)`, in the precision of `x`."""
-    if isinstance(x, FeatureFile):
-        return np.concatenate([scores(part, of_part) for part, of_part in _parts(x, weights)])
-    weights = weights.astype(x.dtype)
-    return x @ weights[:-1] + weights[-1]
-
-
-def _cross_entropy(x, labels, weights):
-    """What chooses the penalty: two often have nearly the same number of errors, so that rounding would decide."""
-    from scipy.special import log_softmax
-
-    return -log_softmax(scores(x, weights), axis=1)[np.arange(len(labels)), labels].mean(dtype="float64")
-
-
-def _parts(x, weights):
-    """Arrays of rows, and weights that suit them: for features on disk, the weights are divided by the scale."""
-    if not isinstance(x, FeatureFile):
-        return [(x, weights)]
-    scaled = np.concatenate([weights[:-1] / x.scale, weights[-1:]])
-    return ((part, scaled) for part in x.stored_parts())
-
-
-def compress(x):
-    """`x` as a compressed matrix (CSR) if few of its entries are nonzero, else unchanged."""
-    if np.count_nonzero(x) > _SPARSE * x.size:
-        return x
-    try:
-        from scipy.sparse import csr_array
-    except ImportError:
-        return x
-    return csr_array(x)
 
 
 def error_figures(wrong):

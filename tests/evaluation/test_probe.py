@@ -8,7 +8,9 @@ import pytest
 
 from keras_sae.evaluation import bootstrap_interval, encode, features_on_disk, probe, probe_encoder, readout
 from keras_sae.evaluation._dictionaries import k_means, start_from
-from keras_sae.evaluation._probe import Probe, _best_from_the_middle, _FewRows, balanced, compress, fit
+from keras_sae.evaluation._few_rows import FewRows
+from keras_sae.evaluation._logistic_regression import compress, fit
+from keras_sae.evaluation._probe import Probe, _best_from_the_middle, balanced
 from keras_sae.layers import GridPooling, KSparse, WinnerTakeAll
 from keras_sae.models import ConvolutionalAutoencoder, DenseAutoencoder, SparseCodingAutoencoder, StackedAutoencoder
 
@@ -86,7 +88,7 @@ def test_few_labels_are_fitted_exactly(few_of_many_features, mirrored, compresse
     x, labels = few_of_many_features
     below = [x, x[:, ::-1]] if mirrored else [x]
     both, y = np.concatenate(below), np.tile(labels, len(below))
-    rows = _FewRows(pytest.importorskip("scipy.sparse").csr_array(both) if compressed else both, labels, classes=3)
+    rows = FewRows(pytest.importorskip("scipy.sparse").csr_array(both) if compressed else both, labels, classes=3)
     expected = LogisticRegression(C=0.3, tol=1e-9, max_iter=10_000).fit(both.astype("float64"), y)
     weights = rows.of_features(rows.fit(0.3))
     np.testing.assert_allclose(weights[:-1].T, expected.coef_, atol=1e-4)
@@ -119,7 +121,7 @@ def test_rounding_moves_no_figure_of_few_labels(few_of_many_features):
 
 
 def test_rows_that_are_all_the_same_tell_nothing():
-    weights = _FewRows(np.zeros((6, 4), "float32"), np.array([0, 1, 0, 1, 0, 1]), classes=2)
+    weights = FewRows(np.zeros((6, 4), "float32"), np.array([0, 1, 0, 1, 0, 1]), classes=2)
     assert not weights.of_features(weights.fit(1.0)).any()
 
 
