@@ -85,7 +85,10 @@ class Probe:
     def measure_with(self, labels, test_codes, test_labels, draws=5, C=FEW_LABELS_REGULARISATIONS, seed=0):
         """The same with only `labels` labelled examples, drawn `draws` times. See `few_labels` of `probe_encoder`."""
         drawn = [balanced(self._few, labels, np.random.default_rng([seed, draw])) for draw in range(draws)]
-        of_draws = [FewRows(self._x[self._rows[:, images].ravel()], self._few[images], len(self._classes)) for images in drawn]
+        of_draws = [
+            FewRows(self._x[self._rows[:, images].ravel()], self._few[images], len(self._classes), self._iterations)
+            for images in drawn
+        ]
 
         def attempt(c, near):
             fits = [rows.fit(c, start, held_out=True) for rows, start in zip(of_draws, near, strict=True)]

@@ -101,6 +101,19 @@ def test_few_labels_are_fitted_exactly(few_of_many_features, mirrored, compresse
     assert rows.loss(rows.fit(0.3, held_out=True)) == pytest.approx(-likelihoods.mean(), rel=1e-3)
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_many_rows_stay_as_they_are_and_are_fitted_alike(few_of_many_features, compressed, monkeypatch):
+    x, labels = few_of_many_features
+    both = np.concatenate([x, x[:, ::-1]])
+    both = pytest.importorskip("scipy.sparse").csr_array(both) if compressed else both
+    exact = FewRows(both, labels, 3)
+    monkeypatch.setattr(sys.modules["keras_sae.evaluation._few_rows"], "_MOST", 119)
+    as_they_are = FewRows(both, labels, 3, iterations=2000)
+    fits = [(rows.of_features(rows.fit(0.3)), rows.loss(rows.fit(0.3, held_out=True))) for rows in (exact, as_they_are)]
+    np.testing.assert_allclose(fits[0][0][:-1], fits[1][0][:-1], atol=0.02)  # where no gradient exceeds 1e-4
+    assert fits[0][1] == pytest.approx(fits[1][1], rel=0.02)
+
+
 def test_the_penalty_has_the_lowest_cross_entropy():
     # So far apart that no penalty misclassifies an example: by errors, all are alike, and the first one tried would be taken.
     labels = np.arange(300) % 3
