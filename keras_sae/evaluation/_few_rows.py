@@ -1,6 +1,6 @@
 import numpy as np
 
-from keras_sae.evaluation._logistic_regression import cross_entropy, fit
+from keras_sae.evaluation._logistic_regression import cross_entropy, fit, scores
 
 # For few labels, L-BFGS stops where it does on every processor.
 _CONVERGED = {"gtol": 1e-5, "ftol": 0, "maxiter": 1000}
@@ -45,7 +45,7 @@ class FewRows:
 
     def loss(self, weights):
         """The mean cross-entropy of the images held out."""
-        return cross_entropy(self._rows[self._places[0, self._kept :]], self._y[self._kept :], weights)
+        return cross_entropy(scores(self._rows[self._places[0, self._kept :]], weights), self._y[self._kept :])
 
     def of_features(self, weights):
         """The same classifier as weights of the features."""

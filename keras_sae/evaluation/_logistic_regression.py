@@ -73,11 +73,11 @@ def scores(x, weights):
     return x @ weights[:-1] + weights[-1]
 
 
-def cross_entropy(x, labels, weights):
+def cross_entropy(logits, labels):
     """What chooses the penalty: two often have nearly the same number of errors, so that rounding would decide."""
     from scipy.special import log_softmax
 
-    return -log_softmax(scores(x, weights), axis=1)[np.arange(len(labels)), labels].mean(dtype="float64")
+    return -log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean(dtype="float64")
 
 
 def _parts(x, weights):

@@ -72,10 +72,11 @@ class Probe:
 
         def attempt(c, near):
             weights = fit(*train, c, iterations, near)
-            return cross_entropy(held_out[0], held_out[1], weights), c, weights
+            logits = scores(held_out[0], weights)
+            error = 100 * float(np.mean(logits.argmax(axis=1) != held_out[1]))
+            return cross_entropy(logits, held_out[1]), c, weights, error
 
-        _, self.C, self._start = _best_from_the_middle(sorted(C), attempt, start)
-        self.validation_error = 100 * float(np.mean(scores(held_out[0], self._start).argmax(axis=1) != held_out[1]))
+        _, self.C, self._start, self.validation_error = _best_from_the_middle(sorted(C), attempt, start)
 
     def measure(self, test_codes, test_labels):
         """Fits the classifier to all training examples and tests it. Returns what `probe` returns."""
