@@ -59,6 +59,7 @@ def _data():
     return {"x": x, "labels": (x.sum(axis=1) > 6).astype(int)}
 
 
+@pytest.mark.slow
 def test_the_transformer_of_the_guide_is_searched_by_scikit_learn(root):
     names = _data()
     exec(_example(root, "scikit-learn and KerasTuner", "from sklearn"), names)

@@ -37,7 +37,7 @@ def test_two_processes_train_evaluate_and_predict_as_one_device_does(root):
 
 @tensorflow_only
 # In batches of 8, the last batch has one sample, and one of two replicas none. Two steps divide 2 batches, not 5.
-@pytest.mark.parametrize(("samples", "steps_per_execution"), [(33, 1), (33, 2), (9, 2)])
+@pytest.mark.parametrize(("samples", "steps_per_execution"), [(33, 1), pytest.param(33, 2, marks=pytest.mark.slow), (9, 2)])
 def test_replicas_count_by_their_samples(samples, steps_per_execution, two_replicas):
     x = np.random.default_rng(0).uniform(size=(samples, 6)).astype("float32")
     weights = np.linspace(0.5, 2, samples).astype("float32")

@@ -196,6 +196,6 @@ def test_units_live_on_bright_pictures():
         model.compile(keras.optimizers.Adam(2e-3), "mse")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model.fit(x, epochs=20, batch_size=20, verbose=0)
+            model.fit(np.tile(x, (20, 1)), batch_size=20, verbose=0)
         dead[center] = int((as_numpy(model.encoder(x)) == 0).all(axis=0).sum())
     assert dead[True] <= 4 < 16 <= dead[False]

@@ -91,7 +91,7 @@ def test_a_shared_kernel_is_charged_once_and_a_frozen_one_is_not():
 def test_kernel_regularizer_is_trained_at_each_level_of_a_stack():
     stack = StackedAutoencoder(12, [6, 4], KSparse(2), kernel_regularizer=keras.regularizers.L2(1.0))
     before = [np.square(each).sum() for each in stack.get_weights() if each.ndim == 2]
-    histories = stack.pretrain(X, epochs=30, batch_size=32, optimizer=keras.optimizers.SGD(0.1), verbose=0)
+    histories = stack.pretrain(np.tile(X, (30, 1)), batch_size=32, optimizer=keras.optimizers.SGD(0.1), verbose=0)
     assert all("kernel_regularizer" in history.history for history in histories.values())
     after = [np.square(each).sum() for each in stack.get_weights() if each.ndim == 2]
     assert all(b < 1e-2 * a for a, b in zip(before, after, strict=True))

@@ -79,7 +79,7 @@ def test_pretraining_beats_no_pretraining_at_the_start_of_fine_tuning():
     stack = StackedAutoencoder(12, [8, 3], activation="linear")
     stack.compile("sgd", "mse")
     before = stack.evaluate(x, return_dict=True, verbose=0)["loss"]
-    stack.pretrain(x, epochs=30, optimizer=keras.optimizers.Adam(0.02), verbose=0)
+    stack.pretrain(np.tile(x, (30, 1)), optimizer=keras.optimizers.Adam(0.02), verbose=0)
     assert stack.evaluate(x, return_dict=True, verbose=0)["loss"] < before / 20
 
 
