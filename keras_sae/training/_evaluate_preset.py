@@ -70,7 +70,7 @@ def _check_data(metadata, data):
     if others:
         warnings.warn(
             f"{known['name']!r}, {' and '.join(others)}, is not in every digit the data that {metadata['name']!r} was measured "
-            "on. A network gives vectors of other last digits on another processor. If the figures differ by more than a "
-            "little, check the data directory.",
+            "on. Computed vectors, such as whitened patches or those of a network, have other last digits on another "
+            "processor. If the figures differ by more than a little, check the data directory.",
             stacklevel=3,
         )
