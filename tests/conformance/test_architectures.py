@@ -70,7 +70,12 @@ def test_every_architecture_and_every_mechanism_is_here():
     assert {name.split()[0] for name in NAMES} == {name.split()[0] for name in MECHANISMS}
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+LIKE_OTHERS = ("SparseAutoencoder", "DeepAutoencoder", "StackedAutoencoder")  # in how they are saved
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LIKE_OTHERS else name for name in ARCHITECTURES]
+)
 def test_models_train_are_saved_and_come_back_in_a_fresh_process(name, tmp_path, in_fresh_process):
     architecture = ARCHITECTURES[name]
     images, labels = load_arrays("fashion_mnist_sample", "train[:128]")

@@ -78,7 +78,7 @@ def test_a_data_set_of_unknown_size_ends_as_on_one_device(steps_per_execution, t
 # Replicas do not compile by XLA.
 @pytest.mark.parametrize(
     ("steps_per_execution", "jit_compile", "replicas"),
-    [(1, False, 1), (2, False, 1), (1, True, 1), (1, False, 2), (2, False, 2)],
+    [(1, False, 1), (2, False, 1), (1, True, 1), pytest.param(1, False, 2, marks=pytest.mark.slow), (2, False, 2)],
 )
 def test_the_end_of_the_data_is_not_counted_as_a_step(steps_per_execution, jit_compile, replicas, two_replicas):
     import tensorflow as tf

@@ -106,6 +106,7 @@ def test_without_scikit_learn_the_way_to_it_is_told(monkeypatch):
 # The Swiss roll
 
 
+@pytest.mark.slow
 def test_an_autoencoder_unrolls_what_pca_flattens():
     figures, clouds = swiss_roll(samples=1000, epochs=80)
     assert figures["pca_explained_variance"] < 0.75
