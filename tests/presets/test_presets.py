@@ -248,14 +248,13 @@ def test_shipped_presets_match_their_reference_and_their_metadata():
         model = SparseAutoencoder.from_preset(name)
         reference = presets.load_reference(name)
         assert len(reference["inputs"]) in (2, 8)  # fewer where maps are large
-
-        def given_by(part):  # called, because `predict` traces each of them
-            return keras.ops.convert_to_numpy(part(reference["inputs"]))  # noqa: B023
-
-        np.testing.assert_allclose(given_by(model.encoder), reference["codes"], rtol=1e-5, atol=1e-5)
+        # Called, because `predict` would trace each of them.
+        codes, features, reconstructions = (
+            keras.ops.convert_to_numpy(part(reference["inputs"])) for part in (model.encoder, model.features, model)
+        )
+        np.testing.assert_allclose(codes, reference["codes"], rtol=1e-5, atol=1e-5)
         if model.features is not model.encoder:
-            np.testing.assert_allclose(given_by(model.features), reference["features"], atol=1e-4)
-        reconstructions = given_by(model)
+            np.testing.assert_allclose(features, reference["features"], atol=1e-4)
         np.testing.assert_allclose(reconstructions, reference["reconstructions"], atol=1e-5)
         # Better than the mean of these inputs, or of all patches, the best constant guess there is.
         target = keras.ops.convert_to_numpy(model.target_of(reference["inputs"]))
