@@ -145,7 +145,8 @@ def _best_from_the_middle(values, attempt, start):
     """Searches ordered values from the middle to the side where a loss falls; each attempt starts from the best one so far.
 
     Args:
-        attempt: Function of a value and a start. Returns the loss, the value, and the start for the next attempt.
+        attempt: Function of a value and a start. Returns the loss, the value, the start for the next attempt, and what else is
+            wanted of the best.
 
     Returns:
         The result of the attempt with the lowest loss.

@@ -59,6 +59,7 @@ ARCHITECTURES = {
         lambda sparsity: models.SparseCodingAutoencoder(SHAPE, UNITS, sparsity, steps=5), energy=True
     ),
 }
+LIKE_OTHERS = ("SparseAutoencoder", "DeepAutoencoder", "StackedAutoencoder")  # in how they are saved
 WITHOUT = {"VariationalAutoencoder"}  # the counter-example: its code is dense by design
 VARIANTS = ("synchronized", "maps", "tanh", "running", "population", "magnitude", "units")
 NAMES = [name for name in MECHANISMS if not set(VARIANTS) & set(name.split())]
@@ -68,9 +69,6 @@ def test_every_architecture_and_every_mechanism_is_here():
     public = {name for name in models.__all__ if inspect.isclass(getattr(models, name))}
     assert public == set(ARCHITECTURES) | WITHOUT
     assert {name.split()[0] for name in NAMES} == {name.split()[0] for name in MECHANISMS}
-
-
-LIKE_OTHERS = ("SparseAutoencoder", "DeepAutoencoder", "StackedAutoencoder")  # in how they are saved
 
 
 @pytest.mark.parametrize(
